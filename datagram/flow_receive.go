@@ -19,7 +19,7 @@ type receiveSide struct {
 	reassembly *reassembly // made when the first fragment comes
 
 	received, receivedBytes uint64
-	drops                   Drops
+	drops                   receiveDrops
 }
 
 // An arrival is what a call of Arrived waits for.
@@ -115,7 +115,7 @@ func (f *Flow) Discard() {
 	f.mux.recv.mu.Lock()
 	defer f.mux.recv.mu.Unlock()
 	r := &f.recv
-	r.drops[ReasonDiscarded] += uint64(r.queue.len())
+	r.drops.add(ReasonDiscarded, r.queue.len())
 	r.queue, r.bytes = ring[[]byte]{}, 0
 	f.checkEmptied()
 }
@@ -137,7 +137,7 @@ func (f *Flow) checkEmptied() {
 func (f *Flow) deliver(payload []byte) {
 	r := &f.recv
 	if r.err != nil {
-		r.drops[ReasonLate]++
+		r.drops.add(ReasonLate, 1)
 		return
 	}
 	r.received++
@@ -151,11 +151,11 @@ func (f *Flow) deliver(payload []byte) {
 	}
 	for !f.roomToReceive(payload) {
 		if f.cfg.ReceiveFull == ReceiveDropNewest {
-			r.drops[ReasonNewest]++
+			r.drops.add(ReasonNewest, 1)
 			return
 		}
 		r.bytes -= len(r.queue.popFront())
-		r.drops[ReasonOldest]++
+		r.drops.add(ReasonOldest, 1)
 	}
 	r.queue.pushBack(payload)
 	r.bytes += len(payload)
@@ -227,8 +227,8 @@ func (f *Flow) countReceiving(c *Counts) {
 	defer f.mux.recv.mu.Unlock()
 	r := &f.recv
 	c.Received, c.ReceivedBytes = r.received, r.receivedBytes
-	c.Dropped = r.drops[ReasonOldest] + r.drops[ReasonNewest]
-	c.Late = r.drops[ReasonLate]
+	c.ReceiveDrops = r.drops.all()
+	c.Dropped = c.ReceiveDrops[ReasonOldest] + c.ReceiveDrops[ReasonNewest]
+	c.Late = c.ReceiveDrops[ReasonLate]
 	c.Unread, c.UnreadBytes = r.queue.len(), r.bytes
-	c.ReceiveDrops = r.drops
 }

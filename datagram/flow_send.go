@@ -28,7 +28,7 @@ type sendSide struct {
 	nextMessageID uint64 // for fragmented messages
 
 	pushed, sent, sentBytes, cut, end uint64
-	drops                             Drops
+	drops                             sendDrops
 }
 
 // partial is the message that is being sent in fragments.
@@ -68,7 +68,7 @@ func (f *Flow) Push(ctx context.Context, now time.Time, payload []byte, o SendOp
 	}
 	if policy == SendWait && !s.waiting.empty() || !f.roomFor(&it) {
 		if n := s.queue.removeExpired(now); n > 0 {
-			s.drops[ReasonExpired] += uint64(n)
+			s.drops.add(ReasonExpired, n)
 			f.admit()
 		}
 	}
@@ -83,14 +83,14 @@ func (f *Flow) Push(ctx context.Context, now time.Time, payload []byte, o SendOp
 	s.pushed++
 	for !f.roomFor(&it) {
 		if s.queue.lowest() > it.priority {
-			s.drops[ReasonNewest]++
+			s.drops.add(ReasonNewest, 1)
 			m.send.unlock()
 			it.buf.release()
 			return nil
 		}
 		victim := s.queue.popOldest()
 		victim.buf.release()
-		s.drops[ReasonOldest]++
+		s.drops.add(ReasonOldest, 1)
 	}
 	f.enqueue(it)
 	m.send.unlock()
@@ -167,7 +167,7 @@ func (f *Flow) DropQueued() int {
 func (f *Flow) dropQueued() int {
 	s := &f.send
 	n := s.queue.clear()
-	s.drops[ReasonClosed] += uint64(n)
+	s.drops.add(ReasonClosed, n)
 	if s.err != nil {
 		s.abandoned = true
 	}
@@ -187,7 +187,7 @@ func (f *Flow) dropPartial(reason Reason) {
 	if s.partial.started {
 		s.cut++
 	} else {
-		s.drops[reason]++
+		s.drops.add(reason, 1)
 	}
 	s.partial.item.buf.release()
 	s.partial = partial{}
@@ -241,7 +241,7 @@ func (f *Flow) candidate(now time.Time) (it *item, isPartial bool) {
 	for next != nil && next.expired(now) {
 		expired := s.queue.popFront()
 		expired.buf.release()
-		s.drops[ReasonExpired]++
+		s.drops.add(ReasonExpired, 1)
 		f.admit()
 		f.checkDrained()
 		next = s.queue.front()
@@ -261,8 +261,8 @@ func (f *Flow) countSending(c *Counts) {
 	defer f.mux.send.mu.Unlock()
 	s := &f.send
 	c.Pushed, c.Sent, c.SentBytes, c.Cut, c.End = s.pushed, s.sent, s.sentBytes, s.cut, s.end
-	c.SendDrops = s.drops
-	c.Queued = int(s.pushed - s.sent - s.drops.Total())
+	c.SendDrops = s.drops.all()
+	c.Queued = int(s.pushed - s.sent - c.SendDrops.Total())
 	c.QueuedBytes = s.queue.bytes + s.inHandBytes
 	if s.partial.active {
 		c.QueuedBytes += s.partial.item.buf.len() - s.partial.offset

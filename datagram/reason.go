@@ -101,3 +101,14 @@ func (d *Drops) Add(o Drops) {
 		d[i] += o[i]
 	}
 }
+
+// A flow counts only the reasons that a flow can have: there are thousands of flows.
+type (
+	sendDrops    [ReasonNewest + 1]uint64
+	receiveDrops [ReasonStaleFragment + 1 - ReasonOldest]uint64
+)
+
+func (d *sendDrops) add(r Reason, n int)    { d[r] += uint64(n) }
+func (d *receiveDrops) add(r Reason, n int) { d[r-ReasonOldest] += uint64(n) }
+func (d *sendDrops) all() (all Drops)       { copy(all[:], d[:]); return all }
+func (d *receiveDrops) all() (all Drops)    { copy(all[ReasonOldest:], d[:]); return all }

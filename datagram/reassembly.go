@@ -48,12 +48,12 @@ func (f *Flow) reassemble(now time.Time, fragment Fragment) {
 	r := f.recv.reassembly
 	f.expireIncomplete(now)
 	if r.finished.old(fragment.ID) || r.finished.seen(fragment.ID) {
-		f.recv.drops[ReasonStaleFragment]++
+		f.recv.drops.add(ReasonStaleFragment, 1)
 		return
 	}
 	if f.recv.err != nil {
 		r.finished.mark(fragment.ID)
-		f.recv.drops[ReasonLate]++
+		f.recv.drops.add(ReasonLate, 1)
 		return
 	}
 	i := r.find(fragment.ID)
@@ -97,7 +97,7 @@ func (f *Flow) giveUp(i int, reason Reason) {
 	r := f.recv.reassembly
 	r.finished.mark(r.incomplete[i].id)
 	r.remove(i)
-	f.recv.drops[reason]++
+	f.recv.drops.add(reason, 1)
 }
 
 // expireIncomplete drops messages that did not become complete in time.
@@ -118,7 +118,7 @@ func (f *Flow) dropIncomplete() {
 	if r == nil {
 		return
 	}
-	f.recv.drops[ReasonIncomplete] += uint64(len(r.incomplete))
+	f.recv.drops.add(ReasonIncomplete, len(r.incomplete))
 	r.incomplete, r.bytes = nil, 0
 	f.noteAssembling()
 }

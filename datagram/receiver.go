@@ -74,9 +74,6 @@ func (r *receiver) open(now time.Time, f *Flow) {
 	} else {
 		r.peerEnd = max(r.peerEnd, f.id+1)
 	}
-	if r.closed {
-		return
-	}
 	r.flows[f.id] = f
 	r.opened++
 	r.early.expire(now, &r.messageDrops)
@@ -117,8 +114,6 @@ func (r *receiver) remove(id uint64) *Flow {
 func (r *receiver) close() {
 	r.closed = true
 	r.early.discard(&r.messageDrops)
-	r.flows = nil
-	r.opened = 0
 }
 
 // credit returns what this side can give credit for.

@@ -70,7 +70,8 @@ func (s *sender) unlock() {
 }
 
 // Wake returns the channel on which the pump waits once Next has returned nothing: something may be ready.
-// It has a capacity of one and is never closed.
+// A pump that stops calling Next before that must come back by itself. The channel has a capacity of one and is never
+// closed; it also tells of Close.
 func (m *Mux) Wake() <-chan struct{} { return m.send.wake }
 
 // MaxDatagram returns the size of the largest datagram that Next makes.
@@ -351,7 +352,7 @@ func (f *Flow) takeBack(it item, cost int) {
 	s := &f.send
 	s.inHand--
 	if s.abandoned {
-		s.drops[ReasonClosed]++
+		s.drops.add(ReasonClosed, 1)
 		it.buf.release()
 		f.checkDrained()
 		return
@@ -384,7 +385,7 @@ func (s *sender) tick(now time.Time) {
 	if f := s.ring; f != nil {
 		for {
 			if n := f.send.queue.removeExpired(now); n > 0 {
-				f.send.drops[ReasonExpired] += uint64(n)
+				f.send.drops.add(ReasonExpired, n)
 				f.admit()
 				f.checkDrained()
 			}

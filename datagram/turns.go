@@ -89,7 +89,7 @@ func (f *Flow) dropCandidate(isPartial bool) {
 	} else {
 		it := f.send.queue.popFront()
 		it.buf.release()
-		f.send.drops[ReasonTooLarge]++
+		f.send.drops.add(ReasonTooLarge, 1)
 		f.admit()
 	}
 	f.checkDrained()
