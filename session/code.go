@@ -10,7 +10,7 @@ import "fmt"
 // Timeouts and lost links are local findings: they have a Cause, not a Code.
 type Code uint64
 
-// Codes fixed by the specification (PROTOCOL.md, section 9).
+// Codes fixed by the specification (PROTOCOL.md, "Codes").
 const (
 	// CodeNormal ends something that went as intended.
 	CodeNormal Code = 0x00

@@ -9,7 +9,7 @@ import (
 // session's control stream.
 type FrameType uint64
 
-// Frame types fixed by the specification (PROTOCOL.md, section 6).
+// Frame types fixed by the specification (PROTOCOL.md, "Frames").
 const (
 	TypeSettings  FrameType = 0x00
 	TypeGoAway    FrameType = 0x01

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Fixed by the specification (PROTOCOL.md, section 6.2).
+// Fixed by the specification (PROTOCOL.md, "Limits").
 const (
 	// MaxOpenContent bounds protocol name and metadata of OPEN together, and
 	// the metadata of ACCEPT: room for a certificate chain or a token, while

@@ -2,7 +2,7 @@ package session
 
 import "github.com/quic-go/quic-go/quicvarint"
 
-// Setting ids fixed by the specification (PROTOCOL.md, section 6.3).
+// Setting ids fixed by the specification (PROTOCOL.md, "SETTINGS").
 const (
 	settingInstanceID = 0x01
 	settingMaxMessage = 0x02

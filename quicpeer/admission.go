@@ -1,0 +1,111 @@
+package quicpeer
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// admission counts links, and handshakes on their way to become links, and
+// decides which newcomers may go on. Safe for concurrent use.
+type admission struct {
+	limits Limits
+
+	mu     sync.Mutex
+	links  int
+	from   map[netip.Prefix]int // incoming ones by source
+	tokens float64              // handshakes that may begin now without a Retry
+	filled time.Time            // when tokens was reckoned
+}
+
+func newAdmission(l Limits) *admission {
+	return &admission{limits: l, from: make(map[netip.Prefix]int), tokens: float64(max(l.HandshakesPerSecond, 0))}
+}
+
+// source is what counts as one address: an IPv4 address, or an IPv6 /64, which
+// is what one site gets.
+func source(a net.Addr) netip.Prefix {
+	ip := addrPort(a).Addr().WithZone("")
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.Prefix(bits) // the zero Prefix for what is no IP address
+	return p
+}
+
+var errTooManyLinks = errors.New("too many links")
+
+// take counts one link from a source, or the zero Prefix for one dialed, until
+// release is called.
+func (a *admission) take(src netip.Prefix) (release func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.limits.Links > 0 && a.links >= a.limits.Links {
+		return nil, errTooManyLinks
+	}
+	if src.IsValid() {
+		if a.limits.LinksPerAddress > 0 && a.from[src] >= a.limits.LinksPerAddress {
+			return nil, errTooManyLinks
+		}
+		a.from[src]++
+	}
+	a.links++
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.links--
+		if src.IsValid() {
+			if a.from[src]--; a.from[src] == 0 {
+				delete(a.from, src)
+			}
+		}
+	}, nil
+}
+
+// mustProve reports whether a newcomer must prove its address with a Retry
+// first: a token bucket, emptied by handshakes.
+func (a *admission) mustProve(now time.Time) bool {
+	rate := float64(a.limits.HandshakesPerSecond)
+	if rate < 0 {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.filled.IsZero() {
+		a.tokens = min(rate, a.tokens+rate*now.Sub(a.filled).Seconds())
+	}
+	a.filled = now
+	if a.tokens < 1 {
+		return true
+	}
+	a.tokens--
+	return false
+}
+
+// admitConnection is QUIC's ConnContext: it runs for each connection attempt,
+// before the handshake. An error refuses the attempt.
+func (e *Endpoint) admitConnection(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	if e.isClosing() {
+		return nil, ErrEndpointClosed
+	}
+	if admit := e.config.AdmitConnection; admit != nil {
+		if err := admit(ConnectionInfo{RemoteAddr: info.RemoteAddr, AddrVerified: info.AddrVerified}); err != nil {
+			e.counters.refusedConnections.Add(1)
+			return nil, err
+		}
+	}
+	release, err := e.admission.take(source(info.RemoteAddr))
+	if err != nil {
+		e.counters.refusedConnections.Add(1)
+		return nil, err
+	}
+	// The context ends with the connection, also when its handshake fails.
+	context.AfterFunc(ctx, release)
+	return ctx, nil
+}

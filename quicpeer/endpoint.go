@@ -1,0 +1,256 @@
+package quicpeer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/session"
+)
+
+// Session is one conversation with one peer; see [session.Session].
+type Session = session.Session
+
+// Incoming is a session that a peer wants to open; see [session.Incoming].
+type Incoming = session.Incoming
+
+// Error is why a session ended; see [session.Error].
+type Error = session.Error
+
+// Code says why something ended; see [session.Code].
+type Code = session.Code
+
+// handshakeTimeout is how long a handshake may stay silent. QUIC allows it
+// twice as long in all.
+const handshakeTimeout = 5 * time.Second
+
+// Endpoint is one UDP port that both accepts and dials sessions. It owns one
+// socket and one QUIC transport; every link to every peer goes through them.
+//
+// Safe for concurrent use. It must be closed with [Endpoint.Close] or
+// [Endpoint.Shutdown].
+type Endpoint struct {
+	config    Config
+	log       *slog.Logger
+	identity  *certs.Identity
+	instance  [16]byte // random for each start (session/PROTOCOL.md, SETTINGS)
+	socket    net.PacketConn
+	owned     bool // socket is ours to close
+	families  families
+	transport *quic.Transport
+	listener  *quic.Listener
+	admission *admission
+	trust     atomic.Pointer[trustBox]
+	counters  counters
+	backlog   backlog
+	accepting sync.WaitGroup // the accept loop, and connections on their way to a link
+	ended     chan struct{}  // closed when nothing is left
+
+	mu       sync.Mutex
+	links    map[*link]struct{}
+	dials    map[dialKey]*connecting
+	handlers map[string]func(*Incoming)
+	closing  bool
+}
+
+// trustBox makes an interface fit an atomic pointer.
+type trustBox struct{ certs.Trust }
+
+// counters are totals of one endpoint.
+type counters struct {
+	refusedConnections, refusedSessions, busySessions, withdrawnSessions atomic.Uint64
+}
+
+// Listen binds the endpoint to a UDP address, "host:port". An empty host means
+// all addresses of both families, on one socket; port 0 lets the system
+// choose, and [Endpoint.Addr] tells. c may be nil.
+func Listen(address string, c *Config) (*Endpoint, error) {
+	pc, err := listenUDP(address)
+	if err != nil {
+		return nil, err
+	}
+	e, err := listen(pc, true, c)
+	if err != nil {
+		_ = pc.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// ListenPacket runs the endpoint on a socket that the caller has made, and
+// closes after the endpoint: a UDP socket with options of its own, or a
+// simulated network. Nobody else may read from it. Send and receive offloads
+// need a [net.UDPConn].
+func ListenPacket(pc net.PacketConn, c *Config) (*Endpoint, error) {
+	if pc == nil {
+		return nil, errors.New("quicpeer: ListenPacket needs a socket, got nil")
+	}
+	return listen(pc, false, c)
+}
+
+func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
+	config, err := c.checked()
+	if err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		config: config, log: config.Logger, identity: config.Identity,
+		socket: pc, owned: owned, families: familiesOf(pc.LocalAddr()),
+		admission: newAdmission(config.Limits),
+		ended:     make(chan struct{}),
+		links:     make(map[*link]struct{}),
+		dials:     make(map[dialKey]*connecting),
+		handlers:  make(map[string]func(*Incoming)),
+	}
+	e.backlog.init(config.Limits.Backlog)
+	e.trust.Store(&trustBox{config.Trust})
+	_, _ = rand.Read(e.instance[:]) // never fails, crypto/rand
+
+	bound := pc.LocalAddr().String()
+	reset, token := quic.StatelessResetKey(e.identity.ResetKey(bound)), quic.TokenGeneratorKey(e.identity.TokenKey(bound))
+	e.transport = &quic.Transport{
+		Conn:                pc,
+		ConnectionIDLength:  connectionIDLength,
+		StatelessResetKey:   &reset,
+		TokenGeneratorKey:   &token,
+		VerifySourceAddress: func(net.Addr) bool { return e.admission.mustProve(time.Now()) },
+		ConnContext:         e.admitConnection,
+	}
+	e.listener, err = e.transport.Listen(e.identity.ServerTLS(ALPN, currentTrust{e}, config.AllowAnonymous), e.quicConfig())
+	if err != nil {
+		_ = e.transport.Close()
+		return nil, fmt.Errorf("quicpeer: %w", err)
+	}
+	e.accepting.Go(e.acceptLinks)
+	return e, nil
+}
+
+// connectionIDLength is the length of the connection ids we hand out: 8 bytes
+// make collisions, and guesses by an attacker off the path, hopeless.
+const connectionIDLength = 8
+
+// Addr returns the address of the endpoint's one UDP port.
+func (e *Endpoint) Addr() net.Addr { return e.socket.LocalAddr() }
+
+// ID returns the endpoint's own peer id.
+func (e *Endpoint) ID() certs.PeerID { return e.identity.ID() }
+
+// currentTrust is the endpoint's trust, whatever it is at the time.
+type currentTrust struct{ e *Endpoint }
+
+func (c currentTrust) Verify(p certs.Peer) error {
+	return certs.Verify(c.e.trust.Load().Trust, p)
+}
+
+var errNoTrust = errors.New("quicpeer: no trust is configured: set Config.Trust, or dial with DialOptions.PeerID")
+
+// SetTrust replaces the endpoint's trust, for rotation and revocation. Links
+// are checked again at once: those whose peer the new trust does not accept
+// are closed with CodeRefused, and their sessions with them. Links that were
+// dialed with a trust or a peer id of their own keep to that.
+func (e *Endpoint) SetTrust(t certs.Trust) {
+	e.trust.Store(&trustBox{t})
+	e.mu.Lock()
+	links := e.allLinks()
+	e.mu.Unlock()
+	for _, l := range links {
+		e.recheck(l)
+	}
+}
+
+// recheck closes a link that the endpoint's trust does not cover, or no
+// longer. A link that comes up while trust changes is checked again too.
+func (e *Endpoint) recheck(l *link) {
+	if l.anonymous || l.trust != nil {
+		return
+	}
+	if err := (currentTrust{e}).Verify(l.peer); err != nil {
+		e.log.Warn("link closed: its peer is not trusted any more", "remote", l.RemoteAddr(), "id", l.peer.ID, "error", err)
+		l.close(session.Error{Cause: session.CauseLinkClosed, Code: session.CodeRefused, Reason: "not trusted any more", Err: err})
+	}
+}
+
+// allLinks returns the links now. The caller holds mu.
+func (e *Endpoint) allLinks() []*link {
+	all := make([]*link, 0, len(e.links))
+	for l := range e.links {
+		all = append(all, l)
+	}
+	return all
+}
+
+// acceptLinks always drains QUIC's queue: overload is answered before the
+// handshake or on a session, never by a connection that dies after it seemed
+// open.
+func (e *Endpoint) acceptLinks() {
+	for {
+		conn, err := e.listener.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		e.accepting.Go(func() {
+			if _, err := e.addLink(conn, nil, nil); err != nil {
+				e.log.Info("connection refused", "remote", conn.RemoteAddr(), "error", err)
+			}
+		})
+	}
+}
+
+// addLink makes a link of a connection whose handshake is complete, or closes
+// the connection.
+func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (*link, error) {
+	l, err := newLink(e, conn, dialed, trust)
+	if err != nil {
+		code, reason := session.CodeInternal, "the link could not be set up"
+		if errors.Is(err, ErrNoDatagrams) {
+			code, reason = session.CodeUnsupported, "QUIC datagrams (RFC 9221) are required"
+		}
+		_ = conn.CloseWithError(quic.ApplicationErrorCode(code), reason)
+		return nil, err
+	}
+	if dialed != nil && !l.anonymous {
+		// Now the peer has proved that it holds its key.
+		verify := trust
+		if verify == nil {
+			verify = e.trust.Load().Trust
+		}
+		if err := certs.Learn(verify, l.peer); err != nil {
+			_ = conn.CloseWithError(quic.ApplicationErrorCode(session.CodeRefused), "not trusted")
+			return nil, err
+		}
+	}
+	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		_ = conn.CloseWithError(quic.ApplicationErrorCode(session.CodeGoingAway), "the endpoint is shutting down")
+		return nil, ErrEndpointClosed
+	}
+	e.links[l] = struct{}{}
+	e.mu.Unlock()
+	e.log.Info("link up", "remote", l.RemoteAddr(), "id", l.peer.ID, "anonymous", l.anonymous, "dialed", dialed != nil)
+	l.start()
+	e.recheck(l)
+	return l, nil
+}
+
+// forget drops a link that has ended.
+func (e *Endpoint) forget(l *link) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.links, l)
+}
+
+func (e *Endpoint) isClosing() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closing
+}

@@ -1,0 +1,84 @@
+package quicpeer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/session"
+)
+
+var (
+	// ErrEndpointClosed is returned by calls on an endpoint that is closed, or
+	// shutting down.
+	ErrEndpointClosed = errors.New("quicpeer: endpoint closed")
+	// ErrNoDatagrams is wrapped by the error of Dial when the peer's QUIC
+	// stack does not offer datagrams (RFC 9221), without which there are no
+	// messages.
+	ErrNoDatagrams = errors.New("quicpeer: the peer does not support QUIC datagrams (RFC 9221)")
+	// ErrRefused is wrapped by the error of Dial when the peer ended the
+	// handshake because it does not trust this endpoint's identity.
+	ErrRefused = errors.New("quicpeer: the peer refused this endpoint's identity")
+	// ErrOutcomeUnknown is wrapped by the error of Dial when the link was
+	// lost before the peer answered: its application may have seen the
+	// session or not.
+	ErrOutcomeUnknown = errors.New("quicpeer: the link was lost before the peer answered, outcome unknown")
+	// ErrLimit is wrapped by the error of Dial when a limit is reached: the
+	// endpoint's links, or, with [DialOptions.NoWait], the sessions that the
+	// peer allows on its link.
+	ErrLimit = errors.New("quicpeer: limit reached")
+	// ErrWrongProtocol is wrapped by the error of Dial when what answers does
+	// not speak quicpeer/1.
+	ErrWrongProtocol = errors.New("quicpeer: the peer does not speak " + ALPN)
+)
+
+// DialError is returned by [Endpoint.Dial] when no session could be opened.
+// What went wrong is in Err: one of this package's errors, a
+// *[session.Error], a *[certs.UntrustedError], a network or context error.
+type DialError struct {
+	Address string // as it was dialed
+	Err     error
+}
+
+// Error names the address and the cause.
+func (e *DialError) Error() string { return fmt.Sprintf("quicpeer: dial %s: %v", e.Address, e.Err) }
+
+// Unwrap returns the cause.
+func (e *DialError) Unwrap() error { return e.Err }
+
+// TLS alerts as QUIC carries them: 0x100 + the alert (RFC 9001 section 4.8).
+const (
+	alertFirst                 = 0x100
+	alertLast                  = 0x1ff
+	alertNoApplicationProtocol = 0x178
+)
+
+// handshakeError explains why a handshake failed.
+func handshakeError(err error, id certs.PeerID) error {
+	var te *quic.TransportError
+	if !errors.As(err, &te) || te.ErrorCode < alertFirst || te.ErrorCode > alertLast {
+		return err
+	}
+	switch {
+	case te.ErrorCode == alertNoApplicationProtocol:
+		return fmt.Errorf("%w (%w)", ErrWrongProtocol, err)
+	case te.Remote:
+		return fmt.Errorf("%w: add its id %v to the peer's trust (%w)", ErrRefused, id, err)
+	}
+	return err
+}
+
+// lossOf says, in a session's terms, why a connection has ended.
+func lossOf(conn *quic.Conn) session.Error {
+	err := context.Cause(conn.Context())
+	if e, ok := errors.AsType[*quic.ApplicationError](err); ok {
+		return session.Error{Cause: session.CauseLinkClosed, Code: session.Code(e.ErrorCode), Reason: e.ErrorMessage, Remote: e.Remote, Err: err}
+	}
+	if _, ok := errors.AsType[*quic.StatelessResetError](err); ok {
+		return session.Error{Cause: session.CausePeerRestarted, Remote: true, Err: err}
+	}
+	return session.Error{Cause: session.CauseLinkLost, Err: err}
+}

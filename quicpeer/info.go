@@ -1,0 +1,87 @@
+package quicpeer
+
+import (
+	"net"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/datagram"
+)
+
+// LinkInfo is one link as it is now.
+type LinkInfo struct {
+	RemoteAddr net.Addr
+	RemoteID   certs.PeerID // zero if Anonymous
+	Anonymous  bool
+	Dialed     bool // this side dialed it
+	GoingAway  bool // one side has said that no new session may begin on it
+	Sessions   int  // those whose stream is not over yet
+	Since      time.Time
+	Transport  quic.ConnectionStats
+	Datagrams  datagram.MuxCounts
+}
+
+// Links returns the links as they are now, in no order.
+func (e *Endpoint) Links() []LinkInfo {
+	e.mu.Lock()
+	links := e.allLinks()
+	e.mu.Unlock()
+	infos := make([]LinkInfo, 0, len(links))
+	for _, l := range links {
+		l.mu.Lock()
+		infos = append(infos, LinkInfo{
+			RemoteAddr: l.RemoteAddr(), RemoteID: l.peer.ID, Anonymous: l.anonymous, Dialed: l.dialed != nil,
+			GoingAway: l.away != nil || l.awaySent, Sessions: len(l.sessions), Since: l.since,
+			Transport: l.conn.ConnectionStats(), Datagrams: l.mux.Counts(),
+		})
+		l.mu.Unlock()
+	}
+	return infos
+}
+
+// Sessions returns the sessions that are open or ending now, in no order.
+// Those that no application has answered yet are not among them.
+func (e *Endpoint) Sessions() []*Session {
+	e.mu.Lock()
+	links := e.allLinks()
+	e.mu.Unlock()
+	var all []*Session
+	for _, l := range links {
+		l.mu.Lock()
+		runners := l.runners()
+		l.mu.Unlock()
+		for _, r := range runners {
+			if r.Answered() {
+				all = append(all, r.Session())
+			}
+		}
+	}
+	return all
+}
+
+// Stats are an endpoint's totals since it began.
+type Stats struct {
+	// RefusedConnections were turned away before their handshake, by a limit
+	// or by [Config.AdmitConnection].
+	RefusedConnections uint64
+	// RefusedSessions were rejected because nobody serves their protocol, or
+	// by [Config.AdmitSession].
+	RefusedSessions uint64
+	// BusySessions were rejected because the backlog was full.
+	BusySessions uint64
+	// WithdrawnSessions were taken back by their peer while they waited for
+	// Accept.
+	WithdrawnSessions uint64
+}
+
+// Stats returns the totals so far.
+func (e *Endpoint) Stats() Stats {
+	return Stats{
+		RefusedConnections: e.counters.refusedConnections.Load(),
+		RefusedSessions:    e.counters.refusedSessions.Load(),
+		BusySessions:       e.counters.busySessions.Load(),
+		WithdrawnSessions:  e.counters.withdrawnSessions.Load(),
+	}
+}

@@ -1,0 +1,392 @@
+package quicpeer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/datagram"
+	"github.com/oneportnet/quicpeer/session"
+)
+
+// link is one QUIC connection to one peer, and everything on it. Its
+// goroutines, besides those of its sessions, are: one that accepts sessions,
+// one that accepts and reads link streams, one that takes datagrams off QUIC's
+// queue (receive), one that hands them to it (pump), and one that tends it
+// (tend). All end with the connection.
+//
+// Safe for concurrent use.
+type link struct {
+	ep        *Endpoint
+	conn      *quic.Conn
+	mux       *datagram.Mux
+	out       linkWriter
+	peer      certs.Peer // its ID is zero if anonymous
+	anonymous bool
+	dialed    *target      // what this side dialed; nil if the peer did
+	trust     certs.Trust  // what the peer was verified with, if not the endpoint's trust
+	exporter  [32]byte     // orders links between the same two peers
+	pings     pinger       // PING and PONG
+	life      heartbeats   // is the peer's process there?
+	since     time.Time    // when it came up
+	done      chan struct{} // closed when every goroutine of the link has ended
+	gone      sync.WaitGroup
+
+	mu         sync.Mutex
+	sessions   map[uint64]*session.Runner // until their streams are over
+	opening    int                        // sessions that are about to be opened
+	idle       *time.Timer                // runs while there is neither
+	nextRemote uint64                     // the id that the peer's next session will have
+	settings   session.Settings           // the peer's, zero until they come
+	away       *session.GoAway            // the peer's GOAWAY
+	awaySent   bool
+	closing    bool           // no new session may begin: the link is being closed
+	loss       *session.Error // why, if this side knew before QUIC did
+	remote     netip.AddrPort // the peer's address when last looked at
+}
+
+// target is what a Dial asked for.
+type target struct {
+	address string         // as given
+	name    string         // its host
+	addr    netip.AddrPort // where the handshake succeeded
+}
+
+var _ session.Link = (*link)(nil)
+
+// exporterLabel and exporterLength are fixed by the specification
+// (session/PROTOCOL.md, rule 9).
+const (
+	exporterLabel  = "EXPORTER-quicpeer-link"
+	exporterLength = 32
+)
+
+// minDatagram is the least that a peer's stack must take in one datagram for a
+// link to make sense: a fragment's header, and something behind it.
+const minDatagram = 128
+
+// newLink takes over a connection whose handshake is complete.
+func newLink(e *Endpoint, conn *quic.Conn, dialed *target, trust certs.Trust) (*link, error) {
+	state := conn.ConnectionState()
+	if !state.SupportsDatagrams.Remote {
+		return nil, ErrNoDatagrams
+	}
+	peer, known := certs.PeerFromState(state.TLS)
+	peer.Incoming = dialed == nil
+	if dialed != nil {
+		peer.Name = dialed.name
+	}
+	secret, err := state.TLS.ExportKeyingMaterial(exporterLabel, nil, exporterLength)
+	if err != nil {
+		return nil, fmt.Errorf("quicpeer: TLS exporter: %w", err)
+	}
+	l := &link{
+		ep: e, conn: conn, peer: peer, anonymous: !known, dialed: dialed, trust: trust,
+		since: time.Now(), done: make(chan struct{}),
+		sessions: make(map[uint64]*session.Runner),
+		remote:   addrPort(conn.RemoteAddr()),
+	}
+	copy(l.exporter[:], secret)
+	if dialed != nil {
+		l.nextRemote = 1 // the peer is QUIC's server: its ids are odd
+	}
+	limit, err := l.datagramLimit()
+	if err != nil {
+		return nil, err
+	}
+	if limit < minDatagram {
+		return nil, fmt.Errorf("%w: it takes frames of %d bytes, at least %d are needed", ErrNoDatagrams, limit, minDatagram)
+	}
+	l.mux = datagram.NewMux(datagram.MuxConfig{Client: dialed != nil, MaxDatagram: limit, MaxMessage: session.DefaultMaxMessage})
+	str, err := conn.OpenUniStream()
+	if err != nil {
+		return nil, fmt.Errorf("quicpeer: open the link stream: %w", err)
+	}
+	l.out.stream = str
+	return l, nil
+}
+
+// start sends SETTINGS and sets the goroutines off.
+func (l *link) start() {
+	l.out.begin(session.Settings{InstanceID: l.ep.instance, HasInstanceID: true})
+	l.life.begin(l.since)
+	l.mu.Lock()
+	l.resetIdle()
+	l.mu.Unlock()
+	for _, f := range []func(){l.acceptSessions, l.acceptLinkStreams, l.receive, l.pump, l.tend} {
+		l.gone.Go(f)
+	}
+	go func() {
+		<-l.conn.Context().Done()
+		l.lost()
+		l.gone.Wait()
+		l.ep.forget(l)
+		close(l.done)
+	}()
+}
+
+// lost ends every session with the reason why the link has ended.
+func (l *link) lost() {
+	l.mu.Lock()
+	l.closing = true
+	if l.idle != nil {
+		l.idle.Stop()
+	}
+	if l.loss == nil {
+		e := lossOf(l.conn)
+		l.loss = &e
+	}
+	loss := *l.loss
+	runners := l.runners()
+	l.mu.Unlock()
+	l.mux.Close()
+	l.pings.fail(&loss)
+	l.ep.log.Info("link ended", "remote", l.RemoteAddr(), "id", l.peer.ID, "cause", loss.Error(), "sessions", len(runners))
+	for _, r := range runners {
+		r.LinkLost(loss)
+	}
+}
+
+// close ends the link with CONNECTION_CLOSE. Sessions that still live learn
+// loss, which the peer's learn from code and reason.
+func (l *link) close(loss session.Error) {
+	l.mu.Lock()
+	l.closing = true
+	if l.loss == nil {
+		l.loss = &loss
+	}
+	l.mu.Unlock()
+	_ = l.conn.CloseWithError(quic.ApplicationErrorCode(loss.Code), loss.Reason)
+}
+
+// closed is a loss for a link that this side closes.
+func closed(code session.Code, reason string) session.Error {
+	return session.Error{Cause: session.CauseLinkClosed, Code: code, Reason: reason}
+}
+
+// runners returns the sessions now. The caller holds mu.
+func (l *link) runners() []*session.Runner {
+	all := make([]*session.Runner, 0, len(l.sessions))
+	for _, r := range l.sessions {
+		all = append(all, r)
+	}
+	return all
+}
+
+// usable reports whether new sessions may begin on the link.
+func (l *link) usable() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.usableLocked()
+}
+
+func (l *link) usableLocked() bool {
+	return !l.closing && l.away == nil && !l.awaySent && l.conn.Context().Err() == nil
+}
+
+// openSession opens a session and waits for the answer.
+func (l *link) openSession(ctx context.Context, open session.Open, noWait bool) (*session.Session, uint64, error) {
+	l.mu.Lock()
+	if !l.usableLocked() {
+		l.mu.Unlock()
+		return nil, 0, errLinkEnding
+	}
+	l.opening++ // keeps the link from closing as idle
+	l.resetIdle()
+	l.mu.Unlock()
+
+	r, id, err := l.openRunner(ctx, open, noWait)
+	l.mu.Lock()
+	l.opening--
+	l.resetIdle()
+	l.mu.Unlock()
+	if err != nil {
+		return nil, id, err
+	}
+	if err := r.WaitOpen(ctx); err != nil {
+		return nil, id, err
+	}
+	return r.Session(), id, nil
+}
+
+// errLinkEnding: the link was found to be ending before anything was sent.
+var errLinkEnding = errors.New("quicpeer: link is ending")
+
+func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (*session.Runner, uint64, error) {
+	var str *quic.Stream
+	var err error
+	if noWait {
+		str, err = l.conn.OpenStream()
+		if _, ok := errors.AsType[*quic.StreamLimitReachedError](err); ok {
+			return nil, 0, fmt.Errorf("%w: the peer allows no more sessions on its link now", ErrLimit)
+		}
+	} else {
+		str, err = l.conn.OpenStreamSync(ctx)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, 0, context.Cause(ctx)
+		}
+		return nil, 0, errLinkEnding
+	}
+	id := sessionID(str.StreamID())
+	return l.run(id, session.Dialed(l, controlStream{str}, id, open, l.ep.config.Session)), id, nil
+}
+
+// acceptSessions takes the sessions that the peer opens.
+func (l *link) acceptSessions() {
+	for {
+		str, err := l.conn.AcceptStream(context.Background())
+		if err != nil {
+			return
+		}
+		id := sessionID(str.StreamID())
+		l.mu.Lock()
+		l.nextRemote = id + 2
+		l.mu.Unlock()
+		l.run(id, session.Arrived(l, controlStream{str}, id, l.ep.config.Session))
+	}
+}
+
+// run enters a session that has just begun, and starts its goroutine.
+func (l *link) run(id uint64, r *session.Runner) *session.Runner {
+	l.mu.Lock()
+	if l.closing {
+		loss := closed(session.CodeGoingAway, "the link is being closed")
+		if l.loss != nil {
+			loss = *l.loss
+		}
+		l.mu.Unlock()
+		r.LinkLost(loss)
+		return r
+	}
+	l.sessions[id] = r
+	l.resetIdle()
+	l.gone.Go(r.Run)
+	l.mu.Unlock()
+	return r
+}
+
+// Mux returns the link's datagrams.
+func (l *link) Mux() *datagram.Mux { return l.mux }
+
+// LocalAddr returns the address of the endpoint's port.
+func (l *link) LocalAddr() net.Addr { return l.ep.Addr() }
+
+// RemoteAddr returns the peer's address now.
+func (l *link) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(addrPort(l.conn.RemoteAddr())) }
+
+// RemoteID returns the peer's verified identity.
+func (l *link) RemoteID() (certs.PeerID, bool) { return l.peer.ID, !l.anonymous }
+
+// RTT returns QUIC's smoothed round trip time.
+func (l *link) RTT() time.Duration { return l.conn.ConnectionStats().SmoothedRTT }
+
+// pto is QUIC's probe timeout (RFC 9002 section 6.2.1), with the largest
+// acknowledgement delay that peers use by default.
+func (l *link) pto() time.Duration {
+	s := l.conn.ConnectionStats()
+	return s.SmoothedRTT + max(4*s.MeanDeviation, time.Millisecond) + 25*time.Millisecond
+}
+
+// Ping measures a round trip on the link stream.
+func (l *link) Ping(ctx context.Context) (time.Duration, error) {
+	var token [8]byte
+	_, _ = rand.Read(token[:]) // never fails, crypto/rand
+	return l.pings.ping(ctx, token, func() { l.out.write(session.Ping{Token: token}) })
+}
+
+// PeerLimits returns what the peer takes: the defaults until its SETTINGS
+// have come.
+func (l *link) PeerLimits() session.PeerLimits {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.peerLimits()
+}
+
+func (l *link) peerLimits() session.PeerLimits {
+	// Above 2^30 nothing here could make use of it, and int may have 32 bits.
+	clip := func(v uint64) int { return int(min(v, 1<<30)) }
+	return session.PeerLimits{
+		MaxMessage: clip(l.settings.MaxMessageOrDefault()),
+		MaxSignal:  clip(l.settings.MaxSignalOrDefault()),
+		MaxSignals: clip(l.settings.MaxSignalsOrDefault()),
+	}
+}
+
+// Offer passes an incoming session on.
+func (l *link) Offer(in *session.Incoming) {
+	l.mu.Lock()
+	ending := l.awaySent || l.closing
+	l.mu.Unlock()
+	if ending {
+		_ = in.Reject(session.CodeGoingAway, "the endpoint is shutting down", 0)
+		return
+	}
+	l.ep.offer(in)
+}
+
+// Withdraw takes an incoming session back.
+func (l *link) Withdraw(in *session.Incoming) { l.ep.withdraw(in) }
+
+// Finished forgets a session whose stream is over.
+func (l *link) Finished(s *session.Session) {
+	l.mu.Lock()
+	delete(l.sessions, s.ID())
+	l.resetIdle()
+	last := len(l.sessions) == 0
+	// The last receiver closes (session/PROTOCOL.md, "Shutdown"): whoever was
+	// told GOAWAY has by now read everything.
+	bye := last && l.away != nil && l.opening == 0 && !l.closing
+	l.mu.Unlock()
+	if bye {
+		go l.close(closed(session.CodeNormal, "done"))
+	}
+}
+
+// resetIdle starts the idle timer when the link has no session, and stops it
+// when it has. The caller holds mu.
+func (l *link) resetIdle() {
+	switch {
+	case l.closing || len(l.sessions) > 0 || l.opening > 0:
+		if l.idle != nil {
+			l.idle.Stop()
+		}
+	case l.idle == nil:
+		l.idle = time.AfterFunc(linkIdleTimeout, l.closeIdle)
+	default:
+		l.idle.Reset(linkIdleTimeout)
+	}
+}
+
+// closeIdle closes the link if it still has no session.
+func (l *link) closeIdle() {
+	l.mu.Lock()
+	if l.closing || len(l.sessions) > 0 || l.opening > 0 {
+		l.mu.Unlock()
+		return
+	}
+	l.closing = true
+	l.mu.Unlock()
+	l.close(closed(session.CodeLinkIdle, "no session"))
+}
+
+// addrPort is a's address, with IPv4-mapped IPv6 unmapped; zero if it has
+// none.
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	if u, ok := a.(*net.UDPAddr); ok {
+		ap = u.AddrPort()
+	} else if a != nil {
+		ap, _ = netip.ParseAddrPort(a.String())
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

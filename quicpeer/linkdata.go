@@ -1,0 +1,208 @@
+package quicpeer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/oneportnet/quicpeer/datagram"
+	"github.com/oneportnet/quicpeer/session"
+)
+
+// pump hands datagrams to QUIC, as fast as it takes them. It is the only
+// goroutine that may wait in SendDatagram, which has no context.
+func (l *link) pump() {
+	buf := make([]byte, 0, 1500)
+	for {
+		d, ok := l.mux.Next(time.Now(), buf)
+		if !ok {
+			select {
+			case <-l.mux.Wake():
+				continue
+			case <-l.conn.Context().Done():
+				return
+			}
+		}
+		err := l.conn.SendDatagram(d)
+		if err == nil {
+			l.mux.Sent()
+			continue
+		}
+		if e, ok := errors.AsType[*quic.DatagramTooLargeError](err); ok {
+			l.mux.Refused(int(e.MaxDatagramPayloadSize))
+			l.tellChange()
+			continue
+		}
+		return // the connection has ended
+	}
+}
+
+// receive takes datagrams off QUIC's short queue at once: what waits there too
+// long is lost unseen.
+func (l *link) receive() {
+	ctx := context.Background()
+	for {
+		d, err := l.conn.ReceiveDatagram(ctx)
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		ev := l.mux.Handle(now, d)
+		switch ev.Kind {
+		case datagram.EventHeartbeat:
+			l.life.heard(now)
+			l.mux.QueueHeartbeat(true, ev.Token)
+		case datagram.EventHeartbeatEcho:
+			l.life.echoed(now)
+		case datagram.EventViolation:
+			l.mu.Lock()
+			r := l.sessions[ev.Session]
+			l.mu.Unlock()
+			if r != nil {
+				r.Violation(ev.Err.Error())
+			}
+		default:
+			l.life.heard(now)
+		}
+	}
+}
+
+// oversized is longer than any datagram: sending it does nothing but tell how
+// long one may be.
+var oversized = make([]byte, 1<<16)
+
+// datagramLimit asks QUIC how long a datagram may be now.
+func (l *link) datagramLimit() (int, error) {
+	err := l.conn.SendDatagram(oversized)
+	if e, ok := errors.AsType[*quic.DatagramTooLargeError](err); ok {
+		return int(e.MaxDatagramPayloadSize), nil
+	}
+	if err == nil {
+		err = errors.New("quicpeer: BUG: a datagram of 64 KiB was taken")
+	}
+	return 0, err
+}
+
+// checkPath looks for what QUIC does not announce: a new size, a new address.
+func (l *link) checkPath() {
+	changed := false
+	if limit, err := l.datagramLimit(); err == nil {
+		changed = l.mux.SetMaxDatagram(limit)
+	}
+	remote := addrPort(l.conn.RemoteAddr())
+	l.mu.Lock()
+	if moved := l.remote; moved != remote {
+		l.remote = remote
+		changed = true
+		l.ep.log.Info("peer moved", "id", l.peer.ID, "from", moved, "to", remote)
+	}
+	l.mu.Unlock()
+	if changed {
+		l.tellChange()
+	}
+}
+
+// tellChange tells the sessions that sizes, limits or addresses have changed.
+func (l *link) tellChange() {
+	l.mu.Lock()
+	runners := l.runners()
+	l.mu.Unlock()
+	for _, r := range runners {
+		r.LinkChanged()
+	}
+}
+
+// pathChecks are the times after the start at which the path is looked at
+// early: discovery of its size takes some round trips. Afterwards every
+// heartbeat looks.
+var pathChecks = []time.Duration{50 * time.Millisecond, 250 * time.Millisecond, time.Second}
+
+// tend sends heartbeats, and does what else comes up now and then.
+func (l *link) tend() {
+	early := pathChecks
+	next := l.since.Add(heartbeatInterval)
+	timer := time.NewTimer(early[0])
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-l.conn.Context().Done():
+			return
+		}
+		now := time.Now()
+		l.checkPath()
+		if len(early) > 0 {
+			early = early[1:]
+		}
+		if !now.Before(next) {
+			next = next.Add(heartbeatInterval)
+			if l.life.dead(now) {
+				l.close(session.Error{Cause: session.CauseLinkLost, Reason: "no answer to heartbeats"})
+				return
+			}
+			l.beat(now)
+		}
+		wake := next
+		if len(early) > 0 {
+			if at := l.since.Add(early[0]); at.Before(wake) {
+				wake = at
+			}
+		}
+		timer.Reset(time.Until(wake))
+	}
+}
+
+// beat sends one heartbeat, and what else is due as often.
+func (l *link) beat(now time.Time) {
+	var token [8]byte
+	_, _ = rand.Read(token[:]) // never fails, crypto/rand
+	l.mux.QueueHeartbeat(false, token)
+	l.life.sent(now)
+	l.mux.Tick(now)
+	l.out.flush()
+	l.mu.Lock()
+	runners := l.runners()
+	l.mu.Unlock()
+	for _, r := range runners {
+		r.Report()
+	}
+}
+
+// heartbeats knows whether the peer's process is there. Anything that its
+// process sent counts as a sign of life: under load an echo may be lost, but
+// then other things arrive. Safe for concurrent use.
+type heartbeats struct {
+	mu      sync.Mutex
+	last    time.Time // the last sign of life
+	waiting time.Time // when the first heartbeat since then was sent; zero: none
+}
+
+func (h *heartbeats) begin(now time.Time) { h.heard(now) }
+
+func (h *heartbeats) heard(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last = now
+	h.waiting = time.Time{}
+}
+
+func (h *heartbeats) echoed(now time.Time) { h.heard(now) }
+
+func (h *heartbeats) sent(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting.IsZero() {
+		h.waiting = now
+	}
+}
+
+// dead reports whether heartbeats have gone unanswered for too long.
+func (h *heartbeats) dead(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.waiting.IsZero() && now.Sub(h.waiting) >= deadAfter
+}

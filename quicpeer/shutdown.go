@@ -1,0 +1,195 @@
+package quicpeer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/session"
+)
+
+// ShutdownOptions say how an endpoint ends.
+type ShutdownOptions struct {
+	// Code and Reason are what every peer's session learns. The code is 0 or
+	// at least [session.FirstApplicationCode].
+	Code   session.Code
+	Reason string
+	// Drain is how long sessions may go on and end by themselves, while no
+	// new ones begin, before they are closed. Zero: they are closed at once.
+	Drain time.Duration
+}
+
+// CloseOutcome is what became of one session at a shutdown.
+type CloseOutcome struct {
+	Session    *Session
+	RemoteAddr net.Addr
+	RemoteID   certs.PeerID // zero if anonymous
+	// Err is nil if the peer confirmed the close; else why not, or how the
+	// session had ended before.
+	Err error
+}
+
+// ShutdownReport is what became of every session that lived when the shutdown
+// began.
+type ShutdownReport struct{ Sessions []CloseOutcome }
+
+// Err joins the errors of the sessions whose close was not confirmed; nil if
+// all were.
+func (r ShutdownReport) Err() error {
+	var errs []error
+	for _, o := range r.Sessions {
+		if o.Err != nil {
+			errs = append(errs, fmt.Errorf("session %d with %v: %w", o.Session.ID(), o.RemoteAddr, o.Err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closesAtOnce bounds how many sessions are closed at the same time: enough
+// that a thousand take a few round trips, few enough not to flood the peers.
+const closesAtOnce = 256
+
+// Close ends the endpoint: it closes every session with code 0, waits until
+// the peers have confirmed, closes the links, and then the socket. Without a
+// deadline in ctx every close has the session's CloseTimeout. It returns nil
+// if every peer confirmed; else the errors of those that did not, joined. The
+// endpoint is closed in any case. A second call waits for the first.
+func (e *Endpoint) Close(ctx context.Context) error {
+	r, err := e.Shutdown(ctx, ShutdownOptions{})
+	if errors.Is(err, ErrEndpointClosed) {
+		select {
+		case <-e.ended:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return r.Err()
+}
+
+// Shutdown ends the endpoint as [Endpoint.Close] does, with a code and a
+// reason, and reports what each peer confirmed. New sessions, in both
+// directions, are refused from its beginning on; peers are told with GOAWAY.
+// The error is ErrEndpointClosed if the endpoint was closed before, or that of
+// an invalid option; then nothing was done.
+func (e *Endpoint) Shutdown(ctx context.Context, o ShutdownOptions) (ShutdownReport, error) {
+	if o.Code != session.CodeNormal && !o.Code.IsApplication() || o.Code > session.MaxCode {
+		return ShutdownReport{}, &session.InvalidCodeError{Code: o.Code}
+	}
+	if len(o.Reason) > session.MaxReason {
+		return ShutdownReport{}, &session.ReasonTooLongError{Size: len(o.Reason)}
+	}
+	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		return ShutdownReport{}, ErrEndpointClosed
+	}
+	e.closing = true
+	links := e.allLinks()
+	for _, c := range e.dials {
+		c.cancel()
+	}
+	e.mu.Unlock()
+	defer close(e.ended)
+
+	for _, in := range e.backlog.close() {
+		_ = in.Reject(session.CodeGoingAway, "the endpoint is shutting down", 0)
+	}
+	deadline := o.Drain
+	if d, ok := ctx.Deadline(); ok {
+		deadline = min(deadline, time.Until(d))
+	}
+	var runners []*session.Runner
+	for _, l := range links {
+		l.goAway(o.Code, o.Reason, deadline)
+		l.mu.Lock()
+		runners = append(runners, l.runners()...)
+		l.mu.Unlock()
+	}
+	if o.Drain > 0 {
+		waitAll(ctx, runners, o.Drain)
+	}
+	report := closeAll(ctx, runners, o)
+
+	var wg sync.WaitGroup
+	for _, l := range links {
+		wg.Go(func() { l.linger(ctx) })
+	}
+	wg.Wait()
+	_ = e.listener.Close()
+	_ = e.transport.Close()
+	if e.owned {
+		_ = e.socket.Close()
+	}
+	e.accepting.Wait()
+	for _, l := range links {
+		<-l.done
+	}
+	return report, nil
+}
+
+// waitAll waits until every session has ended by itself, for at most d.
+func waitAll(ctx context.Context, runners []*session.Runner, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for _, r := range runners {
+		select {
+		case <-r.Session().Done():
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// closeAll closes the sessions, many at a time, and tells what became of each.
+func closeAll(ctx context.Context, runners []*session.Runner, o ShutdownOptions) ShutdownReport {
+	var report ShutdownReport
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, closesAtOnce)
+	for _, r := range runners {
+		s := r.Session()
+		if s.State() == session.StateIncoming || s.State() == session.StateOpening {
+			// Never open here: taken back or rejected, which is no news to
+			// report.
+			wg.Go(func() { r.GiveUp(ctx) })
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			err := r.CloseWith(ctx, o.Code, o.Reason)
+			id, _ := s.RemoteID()
+			mu.Lock()
+			defer mu.Unlock()
+			report.Sessions = append(report.Sessions, CloseOutcome{Session: s, RemoteAddr: s.RemoteAddr(), RemoteID: id, Err: err})
+		})
+	}
+	wg.Wait()
+	return report
+}
+
+// linger ends a link whose sessions are over. CONNECTION_CLOSE makes the
+// peer's stack discard what its application has not read yet, so it must not
+// overtake anything: the peer, which was told GOAWAY, closes once its last
+// session is over and it has read everything. Only if it does not within the
+// linger time does this side close.
+func (l *link) linger(ctx context.Context) {
+	timer := time.NewTimer(lingerTimeout)
+	defer timer.Stop()
+	select {
+	case <-l.conn.Context().Done():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	l.close(closed(session.CodeNormal, "the endpoint has shut down"))
+}

@@ -1,0 +1,182 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/quic-go/quic-go/quicvarint"
+)
+
+func varintLen(v uint64) int { return quicvarint.Len(v) }
+
+// Runner is a session as its link sees it: the link starts it, gives it the
+// one goroutine that reads its stream, and tells it what befalls the link.
+// Applications never see one.
+type Runner struct{ s *Session }
+
+// Dialed starts a session on a stream that this side opened, and sends its
+// OPEN. The caller has checked it with [Open.Validate].
+func Dialed(link Link, stream Stream, id uint64, open Open, opts Options) *Runner {
+	s := newSession(link, stream, id, true, opts)
+	s.open = open
+	s.flow = link.Mux().Open(time.Now(), id, s.opts.Queues)
+	s.begin(input{kind: inStart, frame: open})
+	return &Runner{s}
+}
+
+// Arrived starts a session on a stream that the peer opened. It is offered to
+// the link once its OPEN is there.
+func Arrived(link Link, stream Stream, id uint64, opts Options) *Runner {
+	s := newSession(link, stream, id, false, opts)
+	s.link.Mux().Announce(id)
+	s.begin(input{kind: inStart, until: time.Now().Add(openTimeout)})
+	return &Runner{s}
+}
+
+func (s *Session) begin(in input) {
+	s.mu.Lock()
+	s.m.signalLimit = uint64(s.link.PeerLimits().MaxSignals)
+	s.stopStop = s.stream.OnStopSending(func(code Code) { s.step(input{kind: inStopSending, code: code}) })
+	s.stepLocked(in)
+	s.unlock()
+}
+
+// Session returns the session.
+func (r *Runner) Session() *Session { return r.s }
+
+// Run reads the control stream until it ends. It is the session's only
+// goroutine, and lives as long as the stream.
+func (r *Runner) Run() {
+	fr := NewFrameReader(r.s.stream, Limits{})
+	for {
+		f, err := fr.NextFrame()
+		if err != nil {
+			r.ended(err)
+			return
+		}
+		in := input{kind: inFrame, frame: f}
+		if _, ok := f.(Report); ok {
+			in.tally = r.s.offered()
+		}
+		r.s.step(in)
+	}
+}
+
+// ended takes the way in which reading ended to the machine.
+func (r *Runner) ended(err error) {
+	var reset *ResetError
+	var frame *FrameError
+	switch {
+	case err == io.EOF:
+		r.s.step(input{kind: inFIN})
+	case errors.As(err, &reset):
+		r.s.step(input{kind: inReset, code: reset.Code})
+	case errors.As(err, &frame):
+		r.s.step(input{kind: inMalformed, reason: frame.Error()})
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		r.s.step(input{kind: inMalformed, reason: "the stream ended inside a frame"})
+	}
+	// Anything else: the link is gone, and says why with LinkLost.
+}
+
+// offered counts what the peer may have seen of our messages: no more than
+// were ever queued. How many were sent is known only a moment after QUIC has
+// them, and the peer's report may be faster.
+func (s *Session) offered() Tally {
+	if s.flow == nil {
+		return Tally{}
+	}
+	c := s.flow.Counts()
+	return Tally{Sent: c.Pushed}
+}
+
+// WaitOpen waits until the peer has answered the OPEN. If ctx ends first, the
+// OPEN is taken back, in the background, and the error is ctx's; if the peer
+// rejects it, or the session ends otherwise, the error is a *[Error].
+func (r *Runner) WaitOpen(ctx context.Context) error {
+	s := r.s
+	for {
+		s.mu.Lock()
+		state, err, changed := s.m.state, s.err, s.changedLocked()
+		s.mu.Unlock()
+		switch {
+		case err != nil:
+			return err
+		case state == StateOpen:
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			go func() {
+				// Bounded by the session's CloseTimeout.
+				_ = s.closeWith(context.WithoutCancel(ctx), CodeCancelled, "the dialer gave up")
+			}()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// LinkLost ends the session because its link has gone, in the way that e
+// tells.
+func (r *Runner) LinkLost(e Error) { r.s.step(input{kind: inLinkLost, cause: e}) }
+
+// Violation ends the session because a datagram of it broke the protocol.
+func (r *Runner) Violation(reason string) { r.s.step(input{kind: inMalformed, reason: reason}) }
+
+// LinkChanged tells that the link's address or sizes may have changed, and
+// passes the peer's limits on.
+func (r *Runner) LinkChanged() {
+	s := r.s
+	s.mu.Lock()
+	s.stepLocked(input{kind: inSignalLimit, code: Code(s.link.PeerLimits().MaxSignals)})
+	s.notify()
+	s.unlock()
+}
+
+// Report tells the peer how many of its messages have arrived, if that has
+// changed since the last time.
+func (r *Runner) Report() {
+	s := r.s
+	s.mu.Lock()
+	defer s.unlock()
+	t := s.tally()
+	if s.m.state == StateOpen && t.Received != s.report.received {
+		s.report.received = t.Received
+		s.stepLocked(input{kind: inReport, tally: t})
+	}
+}
+
+// CloseWith closes the session with a code of the protocol: the endpoint is
+// going away, the peer is no longer trusted. It waits as
+// [Session.CloseWithError] does.
+func (r *Runner) CloseWith(ctx context.Context, code Code, reason string) error {
+	return r.s.closeWith(ctx, code, reason)
+}
+
+// Answered reports whether the application has accepted or rejected the
+// session, or it was never its to answer.
+func (r *Runner) Answered() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.m.state != StateIncoming
+}
+
+// GiveUp ends a session that never opened here, because the endpoint is
+// shutting down: an incoming one is rejected, an opening one taken back.
+func (r *Runner) GiveUp(ctx context.Context) {
+	s := r.s
+	s.mu.Lock()
+	state, in := s.m.state, s.incoming
+	s.mu.Unlock()
+	switch {
+	case state == StateOpening:
+		_ = s.closeWith(ctx, CodeCancelled, "the dialer is shutting down")
+	case in != nil:
+		_ = in.Reject(CodeGoingAway, "the endpoint is shutting down", 0)
+	default:
+		s.step(input{kind: inAbort, cause: Error{Cause: CauseAborted, Code: CodeGoingAway}})
+	}
+}

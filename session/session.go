@@ -1,0 +1,286 @@
+package session
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/datagram"
+)
+
+// Session is one conversation with one peer: opened reliably, closed
+// reliably, with unreliable messages and reliable signals both ways in
+// between.
+//
+// A Session is made by an endpoint's Dial, or by [Incoming.Accept]. All its
+// methods may be called at any time by any number of goroutines. Once the
+// session has ended, every call, those that were waiting too, returns the same
+// *[Error]; messages and signals that had arrived stay readable before it.
+type Session struct {
+	id       uint64
+	opener   bool
+	link     Link
+	stream   Stream
+	opts     Options
+	open     Open           // what the OPEN said
+	flow     *datagram.Flow // nil while incoming; set once, before the application sees the session
+	incoming *Incoming      // what was offered; nil on the opener's side
+	writer   frameWriter
+	stopStop func() bool // undoes OnStopSending
+
+	done chan struct{} // closed in StateClosed
+
+	mu      sync.Mutex
+	m       machine
+	out     []output // of the last step, kept for its memory
+	todo    []input  // that the outputs of this step called for
+	after   []func() // to be called once mu is free
+	err     *Error   // the cause; nil while there is none
+	accept  Accept   // what the ACCEPT said
+	changed chan struct{}
+	timer   *time.Timer
+	timerAt time.Time
+
+	closing     bool // CloseWithError has been called
+	closeOver   bool // and its result is known
+	closeResult *Error
+	flushing    bool // inFlushed is owed to the machine
+
+	signals    [][]byte      // received, not yet taken
+	signalling []*signalWait // ours, in order, not yet taken by the peer's application
+	report     reportState
+	released   bool // the peer's stream credit has been given back
+}
+
+// newSession makes a session around a stream that exists.
+func newSession(link Link, stream Stream, id uint64, opener bool, opts Options) *Session {
+	s := &Session{
+		id: id, opener: opener, link: link, stream: stream, opts: opts.withDefaults(),
+		m: newMachine(opener), done: make(chan struct{}),
+	}
+	s.writer.stream = stream
+	return s
+}
+
+// ID returns the session's id, unique on its link (PROTOCOL.md, "Session
+// id"). Datagrams carry it.
+func (s *Session) ID() uint64 { return s.id }
+
+// Protocol returns the application protocol that the OPEN named.
+func (s *Session) Protocol() string { return s.open.Protocol }
+
+// Metadata returns what the opener sent along with the OPEN. The caller must
+// not change it.
+func (s *Session) Metadata() []byte { return s.open.Metadata }
+
+// AcceptMetadata returns what the acceptor sent along with its ACCEPT. The
+// caller must not change it.
+func (s *Session) AcceptMetadata() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accept.Metadata
+}
+
+// Opener reports whether this side opened the session.
+func (s *Session) Opener() bool { return s.opener }
+
+// LocalAddr returns the address of this endpoint's one UDP port.
+func (s *Session) LocalAddr() net.Addr { return s.link.LocalAddr() }
+
+// RemoteAddr returns the peer's address now. It changes when the peer moves
+// to another path; [Session.WaitChange] tells.
+func (s *Session) RemoteAddr() net.Addr { return s.link.RemoteAddr() }
+
+// RemoteID returns the peer's verified identity, or false if the peer is
+// anonymous.
+func (s *Session) RemoteID() (certs.PeerID, bool) { return s.link.RemoteID() }
+
+// Ping measures one round trip to the peer's process over the link, past its
+// queues of messages. It returns ctx's error or the session's.
+func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
+	if err := s.Err(); err != nil {
+		return 0, err
+	}
+	rtt, err := s.link.Ping(ctx)
+	if err != nil {
+		if cause := s.Err(); cause != nil && ctx.Err() == nil {
+			return 0, cause
+		}
+		return 0, err
+	}
+	return rtt, nil
+}
+
+// State returns where the session stands.
+func (s *Session) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m.state
+}
+
+// Done returns a channel that is closed when the session is over: both sides
+// know, or it was torn. The totals of [Session.Stats] are final from then on.
+// It may close a moment after Close has returned.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err returns why the session ended, an *[Error], or nil while it has not. It
+// is set as soon as either side closes, before [Session.Done].
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		return nil
+	}
+	return s.err
+}
+
+// step takes one input, and does what the machine says.
+func (s *Session) step(in input) {
+	s.mu.Lock()
+	s.stepLocked(in)
+	s.unlock()
+}
+
+// unlock frees mu and calls what had to wait for that.
+func (s *Session) unlock() {
+	after := s.after
+	s.after = nil
+	s.mu.Unlock()
+	for _, f := range after {
+		f()
+	}
+}
+
+func (s *Session) stepLocked(in input) {
+	now := time.Now()
+	s.todo = append(s.todo[:0], in)
+	for len(s.todo) > 0 {
+		in, s.todo = s.todo[0], s.todo[1:]
+		s.out = s.m.step(now, in, s.out[:0])
+		for i := range s.out {
+			s.carryOut(now, &s.out[i])
+		}
+		clear(s.out)
+	}
+	s.todo = nil
+	s.setTimer(now)
+}
+
+// carryOut does one thing that the machine asked for. Nothing in here waits
+// or calls the application.
+func (s *Session) carryOut(now time.Time, o *output) {
+	switch o.kind {
+	case outWrite:
+		s.writeFrame(o.frame)
+	case outFIN:
+		s.writer.close()
+	case outReset:
+		s.writer.reset(o.code)
+	case outIncoming:
+		s.open = o.frame.(Open)
+		s.incoming = &Incoming{s: s}
+		s.later(func() { s.link.Offer(s.incoming) })
+	case outWithdrawn:
+		s.later(func() { s.link.Withdraw(s.incoming) })
+	case outOpened:
+		s.accept = o.frame.(Accept)
+		s.notify()
+	case outFlush:
+		s.startFlush()
+	case outStopSend:
+		s.stopSend()
+	case outSettle:
+		s.startSettle(now, o.tally, o.unknown)
+	case outCause:
+		e := o.cause
+		s.err = &e
+		s.notify()
+	case outSignal:
+		s.signals = append(s.signals, o.frame.(Signal).Payload)
+		s.notify()
+	case outSignals:
+		s.resolveSignals(o.tally.Sent, o.tally.Received, o.cause.Cause != 0)
+	case outReport:
+		s.report.noteRemote(now, o.frame.(Report))
+	case outConfirmed:
+		s.confirmed(o.cause)
+	case outState:
+		s.notify()
+	case outClosed:
+		s.ended()
+	case outFinished:
+		if s.stopStop != nil {
+			s.stopStop()
+		}
+		s.later(func() { s.link.Finished(s) })
+	}
+}
+
+// later has f called once mu is free.
+func (s *Session) later(f func()) { s.after = append(s.after, f) }
+
+// writeFrame writes f, and now and then a frame of a reserved type behind the
+// first one, so that peers stay used to skipping what they do not know.
+func (s *Session) writeFrame(f Frame) {
+	b := f.Append(nil)
+	switch f.(type) {
+	case Open, Accept:
+		if s.id%reservedEvery == 0 {
+			b = Unknown{Type: ReservedType(s.id / reservedEvery)}.Append(b)
+		}
+	}
+	s.writer.write(b)
+}
+
+// ended makes the end of the session visible to everything that still waits.
+func (s *Session) ended() {
+	if s.flow != nil {
+		s.flow.CloseSend(s.err)
+		s.flow.DropQueued()
+		s.flow.CloseReceive(s.err)
+	}
+	s.link.Mux().Remove(s.id)
+	close(s.done)
+	s.notify()
+	s.releaseCredit()
+}
+
+// releaseCredit lets the peer open another session in place of this one, once
+// this one is over and what it left unread is read, discarded, or of no
+// interest to an application that has closed it itself. Otherwise a peer could
+// pile up unread queues by opening and closing. The stack gives the credit out
+// only when the stream has ended too.
+func (s *Session) releaseCredit() {
+	if s.opener || s.released || s.m.state != StateClosed {
+		return
+	}
+	if s.flow != nil && !s.closing {
+		select {
+		case <-s.flow.Emptied():
+		default:
+			return
+		}
+	}
+	s.released = true
+	s.stream.ReleaseCredit()
+}
+
+// setTimer keeps one timer for the machine's deadline.
+func (s *Session) setTimer(now time.Time) {
+	if s.m.deadline.Equal(s.timerAt) {
+		return
+	}
+	s.timerAt = s.m.deadline
+	switch {
+	case s.timerAt.IsZero():
+		s.timer.Stop()
+	case s.timer == nil:
+		s.timer = time.AfterFunc(s.timerAt.Sub(now), s.timerFired)
+	default:
+		s.timer.Reset(s.timerAt.Sub(now))
+	}
+}
+
+func (s *Session) timerFired() { s.step(input{kind: inTimer}) }
