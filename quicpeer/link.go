@@ -31,12 +31,12 @@ type link struct {
 	out       linkWriter
 	peer      certs.Peer // its ID is zero if anonymous
 	anonymous bool
-	dialed    *target      // what this side dialed; nil if the peer did
-	trust     certs.Trust  // what the peer was verified with, if not the endpoint's trust
-	exporter  [32]byte     // orders links between the same two peers
-	pings     pinger       // PING and PONG
-	life      heartbeats   // is the peer's process there?
-	since     time.Time    // when it came up
+	dialed    *target       // what this side dialed; nil if the peer did
+	trust     certs.Trust   // what the peer was verified with, if not the endpoint's trust
+	exporter  [32]byte      // orders links between the same two peers
+	pings     pinger        // PING and PONG
+	life      heartbeats    // is the peer's process there?
+	since     time.Time     // when it came up
 	done      chan struct{} // closed when every goroutine of the link has ended
 	gone      sync.WaitGroup
 

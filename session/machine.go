@@ -38,9 +38,9 @@ type machine struct {
 	peer     Tally // what the peer stated; exact once totals is true
 	totals   bool  // both directions are known exactly
 
-	signalsSent, signalsAcked       uint64 // ours: written; taken by the peer's application
-	signalsReceived, signalsTaken   uint64 // the peer's: read; taken by our application
-	signalLimit, peerSignalLimit uint64 // how many of ours may be outstanding; how many of the peer's
+	signalsSent, signalsAcked     uint64 // ours: written; taken by the peer's application
+	signalsReceived, signalsTaken uint64 // the peer's: read; taken by our application
+	signalLimit, peerSignalLimit  uint64 // how many of ours may be outstanding; how many of the peer's
 
 	finSent, finRead, reset bool
 	finished                bool // nothing more will happen on the stream
@@ -59,24 +59,24 @@ type Tally struct {
 type inputKind uint8
 
 const (
-	inStart        inputKind = iota + 1 // the stream exists; opener: send the OPEN in frame
-	inFrame                             // a frame was read
-	inFIN                               // the peer ended its side, between two frames
-	inReset                             // RESET_STREAM was read, with code
-	inStopSending                       // STOP_SENDING was received, with code
-	inMalformed                         // the stream cannot be parsed; reason says why
-	inAccept                            // the application accepts; metadata in frame
-	inReject                            // the application rejects; frame
-	inClose                             // the application closes; frame has code and reason, until the deadline
-	inFlushed                           // the send side is drained; tally has Sent and End
-	inSettled                           // the receive side is frozen; tally is final
-	inAbort                             // this side aborts, for the reason in cause
-	inSignal                            // the application signals; frame
-	inSignalTaken                       // the application took a signal
-	inSignalLimit                       // how many signals the peer takes outstanding, in code
-	inReport                            // tell the peer our counts, in tally, if it may be told
-	inLinkLost                          // the link is gone, for the reason in cause
-	inTimer                             // the deadline has come, perhaps
+	inStart       inputKind = iota + 1 // the stream exists; opener: send the OPEN in frame
+	inFrame                            // a frame was read
+	inFIN                              // the peer ended its side, between two frames
+	inReset                            // RESET_STREAM was read, with code
+	inStopSending                      // STOP_SENDING was received, with code
+	inMalformed                        // the stream cannot be parsed; reason says why
+	inAccept                           // the application accepts; metadata in frame
+	inReject                           // the application rejects; frame
+	inClose                            // the application closes; frame has code and reason, until the deadline
+	inFlushed                          // the send side is drained; tally has Sent and End
+	inSettled                          // the receive side is frozen; tally is final
+	inAbort                            // this side aborts, for the reason in cause
+	inSignal                           // the application signals; frame
+	inSignalTaken                      // the application took a signal
+	inSignalLimit                      // how many signals the peer takes outstanding, in code
+	inReport                           // tell the peer our counts, in tally, if it may be told
+	inLinkLost                         // the link is gone, for the reason in cause
+	inTimer                            // the deadline has come, perhaps
 )
 
 type input struct {

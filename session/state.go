@@ -5,15 +5,15 @@ import "fmt"
 // State is where a session stands in its life. It only ever moves forward,
 // along the arrows:
 //
-//	        Dial                                    OPEN arrives
-//	          │                                          │
-//	       Opening ── REJECT, ctx, abort ─► Closed ◄─ Reject ─ Incoming
-//	          │ ACCEPT                                 Accept │
-//	          └──────────────────► Open ◄────────────────────┘
-//	                     Close │          │ CLOSE arrives
-//	                        Closing     Draining
-//	     CLOSE_ACK, then DONE  │          │ CLOSE_ACK sent, DONE read
-//	                           └─► Closed ◄┘
+//	   Dial                                    OPEN arrives
+//	     │                                          │
+//	  Opening ── REJECT, ctx, abort ─► Closed ◄─ Reject ─ Incoming
+//	     │ ACCEPT                                 Accept │
+//	     └──────────────────► Open ◄────────────────────┘
+//	                Close │          │ CLOSE arrives
+//	                   Closing     Draining
+//	CLOSE_ACK, then DONE  │          │ CLOSE_ACK sent, DONE read
+//	                      └─► Closed ◄┘
 //
 // Every state also leads straight to Closed when the session is aborted, the
 // peer breaks the protocol, or the link is lost.
