@@ -44,12 +44,16 @@ func (e *Endpoint) linkTo(ctx context.Context, address, host string, port uint16
 	}
 	key := dialKey{address, o.PeerID}
 	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		return nil, ErrEndpointClosed
+	}
 	c := e.dials[key]
 	if c == nil {
 		cctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		c = &connecting{cancel: cancel, done: make(chan struct{})}
 		e.dials[key] = c
-		go func() {
+		e.background.Go(func() {
 			c.link, c.err = e.connect(cctx, address, host, port, o)
 			cancel()
 			e.mu.Lock()
@@ -58,7 +62,7 @@ func (e *Endpoint) linkTo(ctx context.Context, address, host string, port uint16
 			}
 			e.mu.Unlock()
 			close(c.done)
-		}()
+		})
 	}
 	c.waiting++
 	e.mu.Unlock()

@@ -119,8 +119,13 @@ func (l *link) notActedOn(id uint64, err error) bool {
 	if !ok {
 		return false
 	}
-	return e.Cause == session.CauseRejected && e.Remote && e.Code == session.CodeGoingAway ||
-		e.Cause == session.CauseLinkClosed && e.Code == session.CodeLinkIdle
+	if e.Cause == session.CauseRejected && e.Remote && e.Code == session.CodeGoingAway {
+		l.mu.Lock()
+		l.rejecting = true // its GOAWAY may come later, on another stream
+		l.mu.Unlock()
+		return true
+	}
+	return e.Cause == session.CauseLinkClosed && e.Code == session.CodeLinkIdle
 }
 
 // dialOutcome says what a failed open means for the one who dialed.

@@ -39,21 +39,21 @@ const handshakeTimeout = 5 * time.Second
 // Safe for concurrent use. It must be closed with [Endpoint.Close] or
 // [Endpoint.Shutdown].
 type Endpoint struct {
-	config    Config
-	log       *slog.Logger
-	identity  *certs.Identity
-	instance  [16]byte // random for each start (session/PROTOCOL.md, SETTINGS)
-	socket    net.PacketConn
-	owned     bool // socket is ours to close
-	families  families
-	transport *quic.Transport
-	listener  *quic.Listener
-	admission *admission
-	trust     atomic.Pointer[trustBox]
-	counters  counters
-	backlog   backlog
-	accepting sync.WaitGroup // the accept loop, and connections on their way to a link
-	ended     chan struct{}  // closed when nothing is left
+	config     Config
+	log        *slog.Logger
+	identity   *certs.Identity
+	instance   [16]byte // random for each start (session/PROTOCOL.md, SETTINGS)
+	socket     net.PacketConn
+	owned      bool // socket is ours to close
+	families   families
+	transport  *quic.Transport
+	listener   *quic.Listener
+	admission  *admission
+	trust      atomic.Pointer[trustBox]
+	counters   counters
+	backlog    backlog
+	background sync.WaitGroup // the accept loop, and connections on their way to a link
+	ended      chan struct{}  // closed when nothing is left
 
 	mu       sync.Mutex
 	links    map[*link]struct{}
@@ -130,7 +130,7 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 		_ = e.transport.Close()
 		return nil, fmt.Errorf("quicpeer: %w", err)
 	}
-	e.accepting.Go(e.acceptLinks)
+	e.background.Go(e.acceptLinks)
 	return e, nil
 }
 
@@ -197,7 +197,7 @@ func (e *Endpoint) acceptLinks() {
 		if err != nil {
 			return
 		}
-		e.accepting.Go(func() {
+		e.background.Go(func() {
 			if _, err := e.addLink(conn, nil, nil); err != nil {
 				e.log.Info("connection refused", "remote", conn.RemoteAddr(), "error", err)
 			}

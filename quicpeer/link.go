@@ -48,6 +48,8 @@ type link struct {
 	settings   session.Settings           // the peer's, zero until they come
 	away       *session.GoAway            // the peer's GOAWAY
 	awaySent   bool
+	rejecting  bool           // the peer has rejected a session as going away
+	unproven   time.Time      // when a session ended here with a DONE that the peer may not have read
 	closing    bool           // no new session may begin: the link is being closed
 	loss       *session.Error // why, if this side knew before QUIC did
 	remote     netip.AddrPort // the peer's address when last looked at
@@ -189,7 +191,7 @@ func (l *link) usable() bool {
 }
 
 func (l *link) usableLocked() bool {
-	return !l.closing && l.away == nil && !l.awaySent && l.conn.Context().Err() == nil
+	return !l.closing && l.away == nil && !l.awaySent && !l.rejecting && l.conn.Context().Err() == nil
 }
 
 // openSession opens a session and waits for the answer.
@@ -338,18 +340,36 @@ func (l *link) Offer(in *session.Incoming) {
 func (l *link) Withdraw(in *session.Incoming) { l.ep.withdraw(in) }
 
 // Finished forgets a session whose stream is over.
-func (l *link) Finished(s *session.Session) {
+func (l *link) Finished(r *session.Runner) {
 	l.mu.Lock()
-	delete(l.sessions, s.ID())
-	l.resetIdle()
-	last := len(l.sessions) == 0
-	// The last receiver closes (session/PROTOCOL.md, "Shutdown"): whoever was
-	// told GOAWAY has by now read everything.
-	bye := last && l.away != nil && l.opening == 0 && !l.closing
-	l.mu.Unlock()
-	if bye {
-		go l.close(closed(session.CodeNormal, "done"))
+	defer l.mu.Unlock()
+	delete(l.sessions, r.Session().ID())
+	if r.DoneUnproven() {
+		l.unproven = time.Now()
 	}
+	l.resetIdle()
+	l.endIfLast()
+}
+
+// endIfLast ends a link whose peer is going away, once its last session is
+// over here: the last receiver closes (session/PROTOCOL.md, "Shutdown").
+// CONNECTION_CLOSE makes the peer's stack discard what its application has not
+// read. Of what this side has sent, the peer's FIN proves that everything has
+// been read but a DONE; that one gets some time. The caller holds mu.
+func (l *link) endIfLast() {
+	if l.away == nil || l.closing || len(l.sessions) > 0 || l.opening > 0 {
+		return
+	}
+	wait := time.Until(l.unproven.Add(3 * l.pto()))
+	if l.unproven.IsZero() || wait <= 0 {
+		go l.close(closed(session.CodeNormal, "done"))
+		return
+	}
+	time.AfterFunc(wait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.endIfLast()
+	})
 }
 
 // resetIdle starts the idle timer when the link has no session, and stops it

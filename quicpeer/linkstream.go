@@ -77,7 +77,7 @@ func (l *link) readLinkStream(str *quic.ReceiveStream) {
 		case session.GoAway:
 			l.goAwayRead(f)
 		case session.Ping:
-			l.out.pong(session.Pong{Token: f.Token})
+			l.out.pong(session.Pong(f))
 		case session.Pong:
 			l.pings.pong(f.Token)
 		default:
@@ -117,12 +117,9 @@ func (l *link) goAwayRead(g session.GoAway) {
 		g.FirstRefused = old.FirstRefused // it can only come down
 	}
 	l.away = &g
-	bye := len(l.sessions) == 0 && l.opening == 0 && !l.closing
+	l.endIfLast()
 	l.mu.Unlock()
 	l.ep.log.Info("peer is going away", "remote", l.RemoteAddr(), "id", l.peer.ID, "code", g.Code.String(), "reason", g.Reason)
-	if bye {
-		go l.close(closed(session.CodeNormal, "done"))
-	}
 }
 
 // goAway tells the peer that no further session of its will be acted on.

@@ -28,8 +28,8 @@ type CloseOutcome struct {
 	Session    *Session
 	RemoteAddr net.Addr
 	RemoteID   certs.PeerID // zero if anonymous
-	// Err is nil if the peer confirmed the close; else why not, or how the
-	// session had ended before.
+	// Err is nil if the peer confirmed the close, or was closing the session
+	// itself; else why the close is not confirmed.
 	Err error
 }
 
@@ -128,7 +128,7 @@ func (e *Endpoint) Shutdown(ctx context.Context, o ShutdownOptions) (ShutdownRep
 	if e.owned {
 		_ = e.socket.Close()
 	}
-	e.accepting.Wait()
+	e.background.Wait()
 	for _, l := range links {
 		<-l.done
 	}
@@ -158,16 +158,22 @@ func closeAll(ctx context.Context, runners []*session.Runner, o ShutdownOptions)
 	slots := make(chan struct{}, closesAtOnce)
 	for _, r := range runners {
 		s := r.Session()
-		if s.State() == session.StateIncoming || s.State() == session.StateOpening {
+		switch s.State() {
+		case session.StateIncoming, session.StateOpening:
 			// Never open here: taken back or rejected, which is no news to
 			// report.
 			wg.Go(func() { r.GiveUp(ctx) })
 			continue
+		case session.StateClosed:
+			continue // only its stream has not ended yet
 		}
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
 			err := r.CloseWith(ctx, o.Code, o.Reason)
+			if e, ok := errors.AsType[*session.Error](err); ok && e.Cause == session.CauseClosed && e.Confirmed {
+				err = nil // the peer was faster
+			}
 			id, _ := s.RemoteID()
 			mu.Lock()
 			defer mu.Unlock()

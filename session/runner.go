@@ -156,6 +156,15 @@ func (r *Runner) CloseWith(ctx context.Context, code Code, reason string) error 
 	return r.s.closeWith(ctx, code, reason)
 }
 
+// DoneUnproven reports whether the session ended with a DONE of ours, which
+// nothing shows the peer to have read. Everything else that a side sends is
+// read by the time the peer sends FIN.
+func (r *Runner) DoneUnproven() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.m.closeAcked && !r.s.m.peerClosed
+}
+
 // Answered reports whether the application has accepted or rejected the
 // session, or it was never its to answer.
 func (r *Runner) Answered() bool {

@@ -46,7 +46,6 @@ type Session struct {
 	closing     bool // CloseWithError has been called
 	closeOver   bool // and its result is known
 	closeResult *Error
-	flushing    bool // inFlushed is owed to the machine
 
 	signals    [][]byte      // received, not yet taken
 	signalling []*signalWait // ours, in order, not yet taken by the peer's application
@@ -214,7 +213,7 @@ func (s *Session) carryOut(now time.Time, o *output) {
 		if s.stopStop != nil {
 			s.stopStop()
 		}
-		s.later(func() { s.link.Finished(s) })
+		s.later(func() { s.link.Finished(&Runner{s}) })
 	}
 }
 

@@ -75,7 +75,7 @@ type Link interface {
 	// Withdraw takes back what Offer handed over.
 	Withdraw(*Incoming)
 	// Finished tells that the session's stream is over.
-	Finished(*Session)
+	Finished(*Runner)
 }
 
 // frameWriter writes whole frames to a stream, in order, without ever making
