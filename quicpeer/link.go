@@ -49,7 +49,7 @@ type link struct {
 	away       *session.GoAway            // the peer's GOAWAY
 	awaySent   bool
 	rejecting  bool           // the peer has rejected a session as going away
-	unproven   time.Time      // when a session ended here with a DONE that the peer may not have read
+	unproven   time.Time      // when a session ended here with something that the peer may not have read
 	closing    bool           // no new session may begin: the link is being closed
 	loss       *session.Error // why, if this side knew before QUIC did
 	remote     netip.AddrPort // the peer's address when last looked at
@@ -344,7 +344,7 @@ func (l *link) Finished(r *session.Runner) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.sessions, r.Session().ID())
-	if r.DoneUnproven() {
+	if r.Unproven() {
 		l.unproven = time.Now()
 	}
 	l.resetIdle()
@@ -355,7 +355,7 @@ func (l *link) Finished(r *session.Runner) {
 // over here: the last receiver closes (session/PROTOCOL.md, "Shutdown").
 // CONNECTION_CLOSE makes the peer's stack discard what its application has not
 // read. Of what this side has sent, the peer's FIN proves that everything has
-// been read but a DONE; that one gets some time. The caller holds mu.
+// been read but a DONE or a reset; those get some time. The caller holds mu.
 func (l *link) endIfLast() {
 	if l.away == nil || l.closing || len(l.sessions) > 0 || l.opening > 0 {
 		return

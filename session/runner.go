@@ -156,13 +156,13 @@ func (r *Runner) CloseWith(ctx context.Context, code Code, reason string) error 
 	return r.s.closeWith(ctx, code, reason)
 }
 
-// DoneUnproven reports whether the session ended with a DONE of ours, which
-// nothing shows the peer to have read. Everything else that a side sends is
-// read by the time the peer sends FIN.
-func (r *Runner) DoneUnproven() bool {
+// Unproven reports whether the session ended with something of ours that
+// nothing shows the peer to have read: a DONE, or a reset. Everything else that
+// a side sends is read by the time the peer sends FIN.
+func (r *Runner) Unproven() bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	return r.s.m.closeAcked && !r.s.m.peerClosed
+	return r.s.m.reset || r.s.m.closeAcked && !r.s.m.peerClosed
 }
 
 // Answered reports whether the application has accepted or rejected the
