@@ -46,7 +46,7 @@ func (f *Flow) Pop(ctx context.Context) ([]byte, error) {
 		m.recv.mu.Unlock()
 		return nil, err
 	}
-	w := newWaiter()
+	w := m.waiters.get()
 	r.waiting.push(w)
 	m.recv.mu.Unlock()
 
@@ -57,14 +57,14 @@ func (f *Flow) Pop(ctx context.Context) ([]byte, error) {
 		if !w.settled {
 			r.waiting.remove(w)
 			m.recv.mu.Unlock()
-			w.free()
+			m.waiters.put(w)
 			return nil, context.Cause(ctx)
 		}
 		m.recv.mu.Unlock()
 		<-w.ready // on its way
 	}
 	payload, err := w.payload, w.err
-	w.free()
+	m.waiters.put(w)
 	return payload, err
 }
 

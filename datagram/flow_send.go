@@ -100,7 +100,7 @@ func (f *Flow) Push(ctx context.Context, now time.Time, payload []byte, o SendOp
 // pushWaiting waits until it is queued. The sending lock is held at the call, and not any more when it returns.
 func (f *Flow) pushWaiting(ctx context.Context, it item) error {
 	m, s := f.mux, &f.send
-	w := newWaiter()
+	w := m.waiters.get()
 	w.item = it
 	s.waiting.push(w)
 	m.send.unlock()
@@ -114,14 +114,14 @@ func (f *Flow) pushWaiting(ctx context.Context, it item) error {
 			f.admit() // a smaller message may have waited behind this one
 			m.send.unlock()
 			it.buf.release()
-			w.free()
+			m.waiters.put(w)
 			return context.Cause(ctx)
 		}
 		m.send.mu.Unlock()
 		<-w.ready // on its way
 	}
 	err := w.err
-	w.free()
+	m.waiters.put(w)
 	if err != nil {
 		it.buf.release()
 	}

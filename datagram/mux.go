@@ -32,8 +32,9 @@ type MuxConfig struct {
 // It is passive, without goroutines, and safe for concurrent use. The sending side has one lock, the receiving side
 // another; where both are held, the sending lock is taken first. Nothing blocks, and nothing is called back, under them.
 type Mux struct {
-	send sender
-	recv receiver
+	send    sender
+	recv    receiver
+	waiters waiterPool
 }
 
 // NewMux returns the Mux of a new link.

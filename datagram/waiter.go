@@ -13,14 +13,23 @@ type waiter struct {
 	ready   chan struct{} // capacity 1, one send for each settling: waking never blocks, and waiters can be reused
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{ready: make(chan struct{}, 1)} }}
+// waiterPool reuses the waiters of one Mux. It is not shared by the whole process, because channels must not be passed
+// between the bubbles of testing/synctest.
+type waiterPool struct {
+	pool sync.Pool
+}
 
-func newWaiter() *waiter { return waiters.Get().(*waiter) }
+func (p *waiterPool) get() *waiter {
+	if w, ok := p.pool.Get().(*waiter); ok {
+		return w
+	}
+	return &waiter{ready: make(chan struct{}, 1)}
+}
 
-// free gives the waiter back. Its wake-up must have been received, or never be due.
-func (w *waiter) free() {
+// put gives w back. Its wake-up must have been received, or never be due.
+func (p *waiterPool) put(w *waiter) {
 	*w = waiter{ready: w.ready}
-	waiters.Put(w)
+	p.pool.Put(w)
 }
 
 // A waitList is a first-in, first-out list of waiters. The zero value is empty.
