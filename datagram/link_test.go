@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -171,4 +172,13 @@ func of(session uint64, payload string) Message { return Message{session, []byte
 
 func fragment(number, session, id uint64, total, offset int, payload string) []byte {
 	return AppendFragment(nil, number, Fragment{session, id, uint64(total), uint64(offset), []byte(payload)})
+}
+
+// allocated returns how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
