@@ -29,7 +29,7 @@ const ALPN = "quicpeer/1"
 // default, a negative one no limit where the field says so.
 type Limits struct {
 	// Links is how many links the endpoint holds at once, those being set up
-	// included. Default 4,096: with some 50 KB a link, 200 MB. Negative: no
+	// included. Default 4,096: with some 100 KB a link, 400 MB. Negative: no
 	// limit.
 	Links int
 	// LinksPerAddress is how many of them may come from one IP address (one
@@ -38,7 +38,7 @@ type Limits struct {
 	LinksPerAddress int
 	// SessionsPerLink is how many sessions a peer may have open at once on
 	// one link; QUIC's stream limit enforces it (RFC 9000 section 4.6).
-	// Default 1,024: with some 5 KB for an idle session, 5 MB.
+	// Default 1,024: with some 14 KB for an idle session, 14 MB.
 	SessionsPerLink int
 	// Backlog is how many incoming sessions wait for Accept. One more is
 	// rejected as busy. Default 128, as much as listening sockets commonly

@@ -37,6 +37,7 @@
 //
 // Everything is safe for concurrent use unless it says otherwise, and every
 // call that waits takes a context. Every queue is bounded: see [Limits], and
-// [session.Options] for what a session holds. A link costs seven goroutines and
-// some 50 KB, a session one goroutine and some 5 KB.
+// [session.Options] for what a session holds. An idle link costs each side ten
+// goroutines, QUIC's included, and some 100 KB, an idle session one goroutine
+// and some 14 KB (measured on Linux, amd64).
 package quicpeer
