@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -269,7 +270,13 @@ func (s *stepper) violation(reason string) {
 	s.tear(CodeViolation, c)
 }
 
+// abort tears a session that has not ended. One that the peer has closed, or
+// that is over, is left to end its stream in order: tearing it could cost the
+// peer the CLOSE_ACK or DONE that is on its way.
 func (s *stepper) abort(c Error) {
+	if s.state == StateDraining || s.state == StateClosed {
+		return
+	}
 	s.setCause(c)
 	s.tear(c.Code, c)
 }
@@ -367,7 +374,7 @@ func (s *stepper) timer() {
 		s.violation("no complete OPEN in time")
 	case s.state == StateClosing && !s.closeAcked:
 		// A close that times out ends as an abort, with CLOSE's code.
-		s.tear(s.closing.Code, Error{Cause: CauseTimeout, Code: s.closing.Code, Reason: "the close was not acknowledged"})
+		s.tear(s.closing.Code, Error{Cause: CauseTimeout, Code: s.closing.Code, Reason: s.closing.Reason, Err: context.DeadlineExceeded})
 	case s.state == StateClosed || s.state == StateClosing || s.state == StateDraining:
 		// The peer owes DONE, or its FIN. Nothing that was promised hangs on
 		// either; only the totals stay incomplete.
