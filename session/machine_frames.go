@@ -1,7 +1,8 @@
 package session
 
 // frameRead takes one frame of the control stream. Which frame may come when
-// is the table in PROTOCOL.md; anything else breaks the protocol.
+// is the table in PROTOCOL.md, "What is read when"; anything else breaks the
+// protocol.
 func (s *stepper) frameRead(in input) {
 	if s.state == StateClosed {
 		// What crossed our REJECT, or came after the end, changes nothing.
@@ -10,23 +11,20 @@ func (s *stepper) frameRead(in input) {
 	if s.firstFrame(in.frame) {
 		return
 	}
+	name := in.frame.FrameType().String()
+	if s.closeAcked {
+		s.violation(name + " after CLOSE_ACK") // only FIN may follow it
+		return
+	}
 	switch f := in.frame.(type) {
-	case Open:
-		s.violation("a second OPEN")
-	case Accept:
-		s.violation("ACCEPT out of place")
-	case Reject:
-		s.violation("REJECT out of place")
+	case Open, Accept, Reject:
+		s.violation(name + " out of place")
 	case Signal:
 		s.signalRead(f)
 	case SignalAck:
 		s.signalAckRead(f)
 	case Report:
-		if f.Received > in.tally.Sent {
-			s.violation("REPORT counts more messages than were sent")
-			return
-		}
-		s.do(output{kind: outReport, frame: f})
+		s.reportRead(f, in.tally.Sent)
 	case Close:
 		s.closeRead(f)
 	case CloseAck:
@@ -34,13 +32,13 @@ func (s *stepper) frameRead(in input) {
 	case Done:
 		s.doneRead(f)
 	default:
-		s.violation("frame " + in.frame.FrameType().String() + " does not belong on a control stream")
+		s.violation(name + " does not belong on a control stream")
 	}
 }
 
 // firstFrame handles the frames that open a session: OPEN from the opener,
 // and the acceptor's answer. It reports whether f was such a frame, or broke
-// the rule that nothing comes before them.
+// the rule that nothing else comes before they have gone their way.
 func (s *stepper) firstFrame(f Frame) bool {
 	if !s.opened {
 		o, ok := f.(Open)
@@ -53,8 +51,15 @@ func (s *stepper) firstFrame(f Frame) bool {
 		s.do(output{kind: outIncoming, frame: o})
 		return true
 	}
-	if !s.opener || s.answered {
+	if s.answered {
 		return false
+	}
+	if !s.opener {
+		if _, ok := f.(Close); ok {
+			return false // the opener takes its OPEN back
+		}
+		s.violation(f.FrameType().String() + " before ACCEPT")
+		return true
 	}
 	switch f := f.(type) {
 	case Accept:
@@ -78,8 +83,6 @@ func (s *stepper) signalRead(f Signal) {
 	switch {
 	case s.peerClosed:
 		s.violation("SIGNAL after CLOSE")
-	case !s.opener && !s.answered:
-		s.violation("SIGNAL before ACCEPT")
 	case s.signalsReceived-s.signalsTaken >= s.peerSignalLimit:
 		s.violation("more signals outstanding than allowed")
 	default:
@@ -95,5 +98,18 @@ func (s *stepper) signalAckRead(f SignalAck) {
 	case f.Taken > s.signalsAcked:
 		s.signalsAcked = f.Taken
 		s.do(output{kind: outSignals, tally: Tally{Sent: f.Taken, Received: f.Taken}})
+	}
+}
+
+// reportRead takes the peer's counts of what it got of ours. offered is how
+// many of our messages it can have seen.
+func (s *stepper) reportRead(f Report, offered uint64) {
+	switch {
+	case s.peerClosed:
+		s.violation("REPORT after CLOSE")
+	case f.Received > offered:
+		s.violation("REPORT counts more messages than were sent")
+	default:
+		s.do(output{kind: outReport, frame: f})
 	}
 }

@@ -69,7 +69,7 @@ func (s State) follows(from State) bool {
 	case StateDraining:
 		return from == StateIncoming || from == StateOpen
 	case StateClosed:
-		return from != StateClosed
+		return from != 0 && from != StateClosed
 	}
 	return false
 }
