@@ -32,8 +32,8 @@ const (
 	MaxDuration = math.MaxInt32 * time.Millisecond
 
 	// frameRoom is what a frame may hold besides its strings and payload.
-	// The largest sum of plain fields is seven varints of 8 bytes, or five
-	// settings of 18; the rest is for what later versions append.
+	// The most there is are seven varints of 8 bytes, or the five settings,
+	// under 60; the rest is for what later versions append.
 	frameRoom = 1024
 
 	maxVarint = 1<<62 - 1 // RFC 9000 section 16

@@ -24,11 +24,11 @@ type vector struct {
 func (v vector) has(key string) bool { _, ok := v.vals[key]; return ok }
 
 func (v vector) bytes(t testing.TB, key string) []byte {
-	b, err := hex.DecodeString(v.vals[key])
-	require.NoError(t, err, "%s: %s", v.name, key)
-	if len(b) == 0 {
+	if v.vals[key] == "-" {
 		return nil
 	}
+	b, err := hex.DecodeString(v.vals[key])
+	require.NoError(t, err, "%s: %s", v.name, key)
 	return b
 }
 
@@ -56,7 +56,8 @@ func readVectors(t testing.TB, path string) []vector {
 			}
 			key, val, ok := strings.Cut(line, ":")
 			require.True(t, ok, "line %q", line)
-			require.False(t, v.has(key), "%q twice in one block", line)
+			// Only the items of a bundle repeat; nobody here reads them.
+			require.False(t, v.has(key) && key != "item", "%q twice in one block", line)
 			v.keys = append(v.keys, key)
 			v.vals[key] = strings.TrimPrefix(val, " ")
 		}
@@ -159,7 +160,7 @@ func TestFrameVectors(t *testing.T) {
 			frames, err := readAll(wire)
 			require.Equal(t, io.EOF, err)
 			require.Equal(t, []Frame{f}, frames, "what is read")
-			if v.vals["decode-only"] != "yes" {
+			if v.vals["only"] != "decode" {
 				require.Equal(t, wire, f.Append(nil), "what is written")
 				require.Equal(t, "x"+string(wire), string(f.Append([]byte("x"))), "what is appended")
 			}
@@ -209,9 +210,12 @@ func TestStreamVectors(t *testing.T) {
 		}
 		t.Run(v.name, func(t *testing.T) {
 			frames, err := readAll(v.bytes(t, "wire"))
-			var names []string
+			names := []string{}
 			for _, f := range frames {
 				names = append(names, f.FrameType().String())
+			}
+			if len(names) == 0 {
+				names = append(names, "-")
 			}
 			require.Equal(t, v.vals["frames"], strings.Join(names, " "))
 			switch v.vals["stream"] {
