@@ -1,0 +1,12 @@
+//go:build !unix
+
+package certs
+
+import "io/fs"
+
+// checkKeyFileMode has nothing to check: the mode bits of this system do not
+// say who can read a file.
+func checkKeyFileMode(string, fs.FileMode) error { return nil }
+
+// syncDir does nothing: this system cannot sync a directory.
+func syncDir(string) {}

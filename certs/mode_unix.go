@@ -1,0 +1,30 @@
+//go:build unix
+
+package certs
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// checkKeyFileMode refuses a key that anyone but its owner can read or write.
+func checkKeyFileMode(path string, mode fs.FileMode) error {
+	if mode.Perm()&0o077 == 0 {
+		return nil
+	}
+	return &KeyFileError{
+		Path:    path,
+		Problem: fmt.Sprintf("others can use it (mode %04o)", mode.Perm()),
+		Fix:     fmt.Sprintf("run: chmod 600 %q", path),
+	}
+}
+
+// syncDir makes a rename in the directory last through a power failure. Some
+// file systems cannot; the file itself is whole either way.
+func syncDir(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync()
+		d.Close()
+	}
+}
