@@ -1,0 +1,417 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oneportnet/quicpeer/certs"
+)
+
+// Codes that the demo's sessions are closed with: an application's own begin
+// at 0x100.
+const (
+	codeGoodbye = 0x101
+	codeDemoEnd = 0x1ff
+)
+
+const demoEndReason = "the demo is over"
+
+// dialAhead is how far ahead the moment lies at which both sides dial: time
+// for the command to reach both processes.
+const dialAhead = 50 * time.Millisecond
+
+// demoScript is the demo as seen by the process that directs it. One goroutine
+// plays it and owns everything here.
+type demoScript struct {
+	demoConfig
+	out   *printer
+	start time.Time
+
+	alice, bob, carol *demoProcess
+	running           []<-chan struct{} // one for each process, closed when it has ended
+	relay             *lossyRelay
+	events            chan demoEvent
+	quitting          bool
+
+	log      []demoEvent // everything reported so far
+	printed  int         // of log, how much the timeline shows
+	sessions []*demoPair
+	checks   []demoCheck
+}
+
+// demoPair is one session, with what both sides say of it.
+type demoPair struct {
+	name         string
+	from, to     *demoProcess
+	family       string
+	relayed      bool
+	fromSide     demoSide
+	toSide       demoSide
+	closer       *demoProcess
+	code         uint64
+	reason       string
+	refusedError string // of a dial that must fail
+}
+
+type demoSide struct {
+	opened *demoOpened
+	at     int64 // when
+	ended  *demoEnded
+}
+
+func newDemoScript(f demoConfig, out *printer) *demoScript {
+	// Room for what arrives while the script is busy printing.
+	return &demoScript{demoConfig: f, out: out, start: time.Now(), events: make(chan demoEvent, 64)}
+}
+
+// play runs the demo from the first process to the last.
+func (d *demoScript) play(ctx context.Context) error {
+	d.out.linef("Two peers on this machine, each with one UDP port, dial each other from the port they listen on.\n")
+	d.out.linef("   time    peer   what")
+	for _, act := range []func(context.Context) error{
+		d.startProcesses, d.listen, d.dialBothWays, d.joinAsClient, d.refuse, d.countSockets, d.talk, d.close, d.quit,
+	} {
+		err := act(ctx)
+		d.flush()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// until takes in reports until done is satisfied.
+func (d *demoScript) until(ctx context.Context, what string, done func() bool) error {
+	for !done() {
+		select {
+		case e := <-d.events:
+			d.log = append(d.log, e)
+			if err := d.note(e); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", what, context.Cause(ctx))
+		}
+	}
+	d.flush()
+	return nil
+}
+
+// note keeps what a report tells about processes and sessions.
+func (d *demoScript) note(e demoEvent) error {
+	p := d.process(e.peer)
+	switch e.Kind {
+	case evStarted:
+		p.pid, p.id = e.PID, e.ID
+	case evListening:
+		addr, err := netip.ParseAddrPort(e.Address)
+		if err != nil {
+			return err
+		}
+		p.port = addr.Port()
+	case evOpened, evEnded, evDialFailed:
+		pair := d.pair(e.Session)
+		if pair == nil {
+			return fmt.Errorf("%s speaks of a session %q that the demo does not know", e.peer, e.Session)
+		}
+		side := &pair.fromSide
+		if p == pair.to {
+			side = &pair.toSide
+		}
+		switch e.Kind {
+		case evOpened:
+			side.opened, side.at = e.Opened, e.At
+		case evEnded:
+			side.ended = e.Ended
+		case evDialFailed:
+			pair.refusedError = e.Error
+		}
+	case evFailed:
+		return fmt.Errorf("%s: %s", e.peer, e.Error)
+	case evExited:
+		if !d.quitting {
+			return fmt.Errorf("the process of %s has ended before its time: %s", e.peer, cmp.Or(e.Error, "exit status 0"))
+		}
+	}
+	return nil
+}
+
+func (d *demoScript) processes() []*demoProcess { return []*demoProcess{d.alice, d.bob, d.carol} }
+
+func (d *demoScript) process(name string) *demoProcess {
+	for _, p := range d.processes() {
+		if p.name == name {
+			return p
+		}
+	}
+	panic("BUG: a report of nobody")
+}
+
+func (d *demoScript) pair(name string) *demoPair {
+	for _, p := range d.sessions {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// reports counts the reports of a kind.
+func (d *demoScript) reports(kind string) int {
+	n := 0
+	for _, e := range d.log {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+func (d *demoScript) startProcesses(ctx context.Context) error {
+	for _, p := range []struct {
+		name string
+		at   **demoProcess
+	}{{"alice", &d.alice}, {"bob", &d.bob}, {"carol", &d.carol}} {
+		process, ended, err := startDemoProcess(ctx, p.name, d.events)
+		if err != nil {
+			return err
+		}
+		*p.at = process
+		d.running = append(d.running, ended)
+	}
+	return d.until(ctx, "the processes to start", func() bool { return d.reports(evStarted) == 3 })
+}
+
+// waitProcesses returns once every process has ended, and the relay.
+func (d *demoScript) waitProcesses() {
+	for _, ended := range d.running {
+		<-ended
+	}
+	if d.relay != nil {
+		d.relay.wait()
+	}
+}
+
+// listenAttempts is how many ports are tried for a peer before any will do.
+const listenAttempts = 5
+
+// listen has every peer open its one port. Ports that are taken are left to
+// who has them.
+func (d *demoScript) listen(ctx context.Context) error {
+	for i, p := range []*demoProcess{d.alice, d.bob} {
+		others := []certs.PeerID{d.bob.id, d.carol.id}
+		if p == d.bob {
+			others = []certs.PeerID{d.alice.id, d.carol.id}
+		}
+		for attempt := 0; p.port == 0; attempt++ {
+			port := d.ports[i] + 2*attempt // alice's ports and bob's stay apart
+			switch {
+			case attempt > listenAttempts:
+				return fmt.Errorf("%s cannot open a UDP port: %s", p.name, d.log[len(d.log)-1].Error)
+			case attempt == listenAttempts || port > 65535:
+				port = 0
+			}
+			failed := d.reports(evNotListening)
+			p.tell(demoCommand{Do: doListen, Address: net.JoinHostPort("", strconv.Itoa(port)), Trust: others, Serve: true})
+			if err := d.until(ctx, p.name+" to listen", func() bool { return p.port != 0 || d.reports(evNotListening) > failed }); err != nil {
+				return err
+			}
+		}
+	}
+	// A client trusts whom it dials, and nobody who dials it.
+	d.carol.tell(demoCommand{Do: doListen, Address: ":0"})
+	return d.until(ctx, "carol's port", func() bool { return d.carol.port != 0 })
+}
+
+// loopback returns the address of a port on this machine.
+func loopback(family string, port uint16) string {
+	host := "127.0.0.1"
+	if family == "IPv6" {
+		host = "::1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
+// dial has one peer open a session with another.
+func (d *demoScript) dial(from, to *demoProcess, family string, at time.Time) *demoPair {
+	pair := &demoPair{name: from.name + "-" + to.name + " " + family, from: from, to: to, family: family}
+	d.sessions = append(d.sessions, pair)
+	from.tell(demoCommand{Do: doDial, Session: pair.name, Address: loopback(family, to.port), Peer: to.id, At: at.UnixNano()})
+	return pair
+}
+
+// untilOpen waits until both sides of all sessions have seen them open.
+func (d *demoScript) untilOpen(ctx context.Context) error {
+	return d.until(ctx, "the sessions to open", func() bool {
+		for _, s := range d.sessions {
+			if s.refusedError != "" {
+				return true
+			}
+			if s.fromSide.opened == nil || s.toSide.opened == nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (d *demoScript) families(ctx context.Context) []string {
+	if d.hasIPv6(ctx) {
+		return []string{"IPv4", "IPv6"}
+	}
+	return []string{"IPv4"}
+}
+
+// hasIPv6 reports whether this machine has the IPv6 loopback address, and the
+// peers' sockets take both families.
+func (d *demoScript) hasIPv6(ctx context.Context) bool {
+	c, err := new(net.ListenConfig).ListenPacket(ctx, "udp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	for _, e := range d.log {
+		if e.Kind == evListening {
+			if a, err := netip.ParseAddrPort(e.Address); err != nil || a.Addr().Is4() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// dialBothWays has alice and bob dial each other at the same moment, over one
+// family and then over the other.
+func (d *demoScript) dialBothWays(ctx context.Context) error {
+	families := d.families(ctx)
+	for _, family := range families {
+		at := time.Now().Add(dialAhead)
+		a := d.dial(d.alice, d.bob, family, at)
+		b := d.dial(d.bob, d.alice, family, at)
+		if err := d.untilOpen(ctx); err != nil {
+			return err
+		}
+		if err := errors.Join(a.failed(), b.failed()); err != nil {
+			return err
+		}
+		d.checkCrossed(family, a, b)
+	}
+	if len(families) == 1 {
+		d.note6()
+	}
+	return nil
+}
+
+func (p *demoPair) failed() error {
+	if p.refusedError == "" {
+		return nil
+	}
+	return fmt.Errorf("%s dials %s over %s: %s", p.from.name, p.to.name, p.family, p.refusedError)
+}
+
+// joinAsClient has carol, who serves nothing, dial both: alice directly, bob
+// through a relay that loses packets.
+func (d *demoScript) joinAsClient(ctx context.Context) error {
+	families := d.families(ctx)
+	direct := d.dial(d.carol, d.alice, families[len(families)-1], time.Now())
+	if err := d.untilOpen(ctx); err != nil {
+		return err
+	}
+	var err error
+	if d.relay, err = startRelay(ctx, d.bob.port, d.loss); err != nil {
+		return fmt.Errorf("the relay between carol and bob: %w", err)
+	}
+	relayed := &demoPair{name: "carol-bob IPv4", from: d.carol, to: d.bob, family: "IPv4", relayed: true}
+	d.sessions = append(d.sessions, relayed)
+	d.carol.tell(demoCommand{Do: doDial, Session: relayed.name, Address: d.relay.address(), Peer: d.bob.id})
+	if err := d.untilOpen(ctx); err != nil {
+		return err
+	}
+	return errors.Join(direct.failed(), relayed.failed())
+}
+
+// refuse has carol dial bob's port with alice's id: the session must not open.
+func (d *demoScript) refuse(ctx context.Context) error {
+	pair := &demoPair{name: "carol-bob with a wrong id", from: d.carol, to: d.bob}
+	d.sessions = append(d.sessions, pair)
+	d.carol.tell(demoCommand{Do: doDial, Session: pair.name, Address: loopback("IPv4", d.bob.port), Peer: d.alice.id})
+	if err := d.until(ctx, "the wrong id to be noticed", func() bool {
+		return pair.refusedError != "" || pair.fromSide.opened != nil
+	}); err != nil {
+		return err
+	}
+	d.sessions = slices.DeleteFunc(d.sessions, func(p *demoPair) bool { return p == pair })
+	d.checkRefused(pair)
+	return nil
+}
+
+// talk has everybody send on all sessions at once.
+func (d *demoScript) talk(ctx context.Context) error {
+	for _, p := range d.processes() {
+		p.tell(demoCommand{Do: doTalk, Messages: d.messages, Signals: d.signals})
+	}
+	return d.until(ctx, "everybody to have talked", func() bool { return d.reports(evTalked) == 3 })
+}
+
+// close has alice and bob close the sessions that they dialed; carol's stay
+// open, for the endpoints to close at the end.
+func (d *demoScript) close(ctx context.Context) error {
+	for _, s := range d.sessions {
+		if s.from == d.carol {
+			s.closer, s.code, s.reason = s.to, codeDemoEnd, demoEndReason
+			continue
+		}
+		s.closer, s.code, s.reason = s.from, codeGoodbye, fmt.Sprintf("goodbye %s, this was %s", s.to.name, s.family)
+		s.from.tell(demoCommand{Do: doClose, Session: s.name, Code: s.code, Reason: s.reason})
+	}
+	return d.until(ctx, "the sessions to end", func() bool { return d.over(func(s *demoPair) bool { return s.from != d.carol }) })
+}
+
+// over reports whether both sides of the sessions have seen their end.
+func (d *demoScript) over(of func(*demoPair) bool) bool {
+	return !slices.ContainsFunc(d.sessions, func(s *demoPair) bool {
+		return of(s) && (s.fromSide.ended == nil || s.toSide.ended == nil)
+	})
+}
+
+// quit ends alice's endpoint, and bob's, which closes their sessions with
+// carol, and then hers.
+func (d *demoScript) quit(ctx context.Context) error {
+	d.quitting = true
+	for _, p := range []*demoProcess{d.alice, d.bob} {
+		p.tell(demoCommand{Do: doQuit, Code: codeDemoEnd, Reason: demoEndReason})
+	}
+	if err := d.until(ctx, "alice and bob to quit", func() bool {
+		return d.reports(evQuit) == 2 && d.over(func(*demoPair) bool { return true })
+	}); err != nil {
+		return err
+	}
+	d.carol.tell(demoCommand{Do: doQuit, Code: codeDemoEnd, Reason: demoEndReason})
+	return d.until(ctx, "the processes to end", func() bool { return d.reports(evExited) == 3 })
+}
+
+// flush prints what the timeline does not show yet, in order of time.
+func (d *demoScript) flush() {
+	news := slices.Clone(d.log[d.printed:])
+	d.printed = len(d.log)
+	slices.SortStableFunc(news, func(a, b demoEvent) int { return cmp.Compare(a.At, b.At) })
+	for _, e := range news {
+		if text := d.describe(e); text != "" {
+			d.timeline(time.Unix(0, e.At), e.peer, text)
+		}
+	}
+}
+
+// timeline prints one line of the timeline, or several that belong together.
+func (d *demoScript) timeline(at time.Time, peer, text string) {
+	text = strings.ReplaceAll(text, "\n", "\n                  ")
+	d.out.linef("%7.3f s  %-5s  %s", at.Sub(d.start).Seconds(), peer, text)
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"unicode"
+)
+
+// printer writes whole lines for any number of goroutines. A line is one
+// write, so lines never mix. With a prompt, it keeps that below the output.
+type printer struct {
+	prompt string // set once, before use; "" for none
+
+	mu  sync.Mutex
+	out io.Writer
+}
+
+// linef prints a line. What peers have sent must have gone through clean.
+func (p *printer) linef(format string, args ...any) {
+	p.write(p.out, fmt.Sprintf(format, args...)+"\n")
+}
+
+// ask shows the prompt again, after the user has entered a line.
+func (p *printer) ask() {
+	if p.prompt != "" {
+		p.write(p.out, "")
+	}
+}
+
+// write writes whole lines to w, the printer's own output or another stream.
+func (p *printer) write(w io.Writer, s string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.prompt == "" {
+		_, _ = io.WriteString(w, s) // nothing is left to tell it to
+		return
+	}
+	// Back to the first column, erase the prompt, and show it again after the
+	// line (ECMA-48 section 8.3.41, EL).
+	const erase = "\r\x1b[K"
+	if w == p.out {
+		_, _ = io.WriteString(w, erase+s+p.prompt)
+		return
+	}
+	_, _ = io.WriteString(p.out, erase)
+	_, _ = io.WriteString(w, s)
+	_, _ = io.WriteString(p.out, p.prompt)
+}
+
+// to returns a writer for whole lines to another stream, a log, that takes
+// turns with the printer.
+func (p *printer) to(w io.Writer) io.Writer { return &turnTaker{p, w} }
+
+type turnTaker struct {
+	p *printer
+	w io.Writer
+}
+
+func (t *turnTaker) Write(b []byte) (int, error) {
+	t.p.write(t.w, string(b))
+	return len(b), nil
+}
+
+// clean makes text from a peer fit for a terminal: control characters could
+// move the cursor, recolor, or fake lines of this program.
+func clean(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	safe := func(r rune) bool { return r == '\t' || unicode.IsPrint(r) }
+	if strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case safe(r):
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		default:
+			fmt.Fprintf(&b, `\u{%x}`, r)
+		}
+	}
+	return b.String()
+}
