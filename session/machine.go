@@ -292,9 +292,6 @@ func (s *stepper) linkLost(c Error) {
 // the session is finished by then.
 func (s *stepper) resetRead(code Code) {
 	c := Error{Cause: CauseAborted, Code: code, Remote: true, Confirmed: true}
-	if s.state == StateOpening && s.opener && !s.answered {
-		c.Reason = "before it was accepted"
-	}
 	s.setCause(c)
 	s.tear(code, c)
 }

@@ -1,7 +1,14 @@
 package session
 
+import "errors"
+
 // The closing half of the machine: CLOSE, CLOSE_ACK, DONE, and what ends a
 // stream without them.
+
+var (
+	errNotAnswered     = errors.New("the peer ended the stream without an answer")
+	errNotAcknowledged = errors.New("the peer ended the stream without acknowledging the close")
+)
 
 // close begins our own close. Before the peer has answered the OPEN it takes
 // the OPEN back.
@@ -111,10 +118,7 @@ func (s *stepper) endIfDone() {
 // unacknowledged ends a close of ours that the peer can no longer confirm,
 // because it has ended its side of the stream.
 func (s *stepper) unacknowledged() {
-	c := Error{Cause: CauseClosed, Code: s.peerClosing.Code, Reason: s.peerClosing.Reason, Remote: true}
-	if c.Reason == "" {
-		c.Reason = "the peer ended the stream without acknowledging the close"
-	}
+	c := Error{Cause: CauseClosed, Code: s.peerClosing.Code, Reason: s.peerClosing.Reason, Remote: true, Err: errNotAcknowledged}
 	s.fin()
 	s.over(c)
 	s.await(closeTimeout)
@@ -220,7 +224,7 @@ func (s *stepper) finReadNow(in input) {
 		s.violation("the stream ended before OPEN")
 	case s.opener && !s.answered:
 		// The acceptor owed an answer: a bare FIN stands for REJECT(internal).
-		s.rejected(Reject{Code: CodeInternal, Reason: "the peer ended the stream without an answer"})
+		s.rejected(Reject{Code: CodeInternal}, errNotAnswered)
 	case s.state == StateOpen, s.state == StateIncoming,
 		s.state == StateClosing && !s.peerClosed && !s.closeAcked:
 		// A bare FIN stands for CLOSE(0, ""), with no counts.
@@ -237,9 +241,9 @@ func (s *stepper) finReadNow(in input) {
 }
 
 // rejected takes a REJECT, or a bare FIN in its place.
-func (s *stepper) rejected(r Reject) {
+func (s *stepper) rejected(r Reject, err error) {
 	s.answered = true
-	c := Error{Cause: CauseRejected, Code: r.Code, Reason: r.Reason, RetryAfter: r.RetryAfter, Remote: true, Confirmed: true}
+	c := Error{Cause: CauseRejected, Code: r.Code, Reason: r.Reason, RetryAfter: r.RetryAfter, Remote: true, Confirmed: true, Err: err}
 	s.setCause(c)
 	s.stopSend()
 	s.fin()

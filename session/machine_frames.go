@@ -70,7 +70,7 @@ func (s *stepper) firstFrame(f Frame) bool {
 			s.do(output{kind: outOpened, frame: f})
 		} // else our CLOSE has crossed it, and wins
 	case Reject:
-		s.rejected(f)
+		s.rejected(f, nil)
 	case CloseAck:
 		return false // closed before it was accepted
 	default:
