@@ -99,13 +99,13 @@ func (r *Runner) WaitOpen(ctx context.Context) error {
 	s := r.s
 	for {
 		s.mu.Lock()
-		state, err, changed := s.m.state, s.err, s.changedLocked()
+		accepted, err, changed := s.accepted, s.err, s.changedLocked()
 		s.mu.Unlock()
 		switch {
+		case accepted:
+			return nil // also if the peer has closed it already: its messages can be read
 		case err != nil:
 			return err
-		case state == StateOpen:
-			return nil
 		}
 		select {
 		case <-changed:

@@ -32,16 +32,17 @@ type Session struct {
 
 	done chan struct{} // closed in StateClosed
 
-	mu      sync.Mutex
-	m       machine
-	out     []output // of the last step, kept for its memory
-	todo    []input  // that the outputs of this step called for
-	after   []func() // to be called once mu is free
-	err     *Error   // the cause; nil while there is none
-	accept  Accept   // what the ACCEPT said
-	changed chan struct{}
-	timer   *time.Timer
-	timerAt time.Time
+	mu       sync.Mutex
+	m        machine
+	out      []output // of the last step, kept for its memory
+	todo     []input  // that the outputs of this step called for
+	after    []func() // to be called once mu is free
+	err      *Error   // the cause; nil while there is none
+	accept   Accept   // what the ACCEPT said
+	accepted bool     // the peer's ACCEPT has been read while the session was opening
+	changed  chan struct{}
+	timer    *time.Timer
+	timerAt  time.Time
 
 	closing     bool // CloseWithError has been called
 	closeOver   bool // and its result is known
@@ -184,6 +185,7 @@ func (s *Session) carryOut(now time.Time, o *output) {
 	case outWithdrawn:
 		s.later(func() { s.link.Withdraw(s.incoming) })
 	case outOpened:
+		s.accepted = true
 		s.accept = o.frame.(Accept)
 		s.notify()
 	case outFlush:
