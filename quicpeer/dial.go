@@ -141,7 +141,9 @@ func dialOutcome(err error, own certs.PeerID) error {
 		if explained := handshakeError(e.Err, own); errors.Is(explained, ErrRefused) {
 			return explained
 		}
-		if e.Cause == session.CauseLinkClosed && e.Code == session.CodeUnsupported {
+		if e.Cause == session.CauseLinkClosed && (e.Code == session.CodeUnsupported || e.Remote && e.Code == session.CodeGoingAway) {
+			// Both codes say that nothing was acted on (session/PROTOCOL.md,
+			// "Codes").
 			return fmt.Errorf("the peer closed the link: %w", e)
 		}
 		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, e)
