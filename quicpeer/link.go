@@ -240,7 +240,7 @@ func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (
 		return nil, 0, errLinkEnding
 	}
 	id := sessionID(str.StreamID())
-	return l.run(id, session.Dialed(l, controlStream{str}, id, open, l.ep.config.Session)), id, nil
+	return l.run(id, session.Dialed(l, controlStream{str, &l.life}, id, open, l.ep.config.Session)), id, nil
 }
 
 // acceptSessions takes the sessions that the peer opens.
@@ -254,7 +254,7 @@ func (l *link) acceptSessions() {
 		l.mu.Lock()
 		l.nextRemote = id + 2
 		l.mu.Unlock()
-		l.run(id, session.Arrived(l, controlStream{str}, id, l.ep.config.Session))
+		l.run(id, session.Arrived(l, controlStream{str, &l.life}, id, l.ep.config.Session))
 	}
 }
 

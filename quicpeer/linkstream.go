@@ -17,6 +17,10 @@ import (
 // (session/PROTOCOL.md, "Link stream").
 const streamTypeLink = 0
 
+// streamTypeTimeout is how long a unidirectional stream may stay without a
+// type.
+const streamTypeTimeout = 10 * time.Second
+
 // acceptLinkStreams takes the peer's unidirectional streams. The first of type
 // 0 is its link stream, which is read here; streams of other types are stopped
 // and ignored.
@@ -28,7 +32,7 @@ func (l *link) acceptLinkStreams() {
 			return
 		}
 		l.gone.Go(func() {
-			_ = str.SetReadDeadline(time.Now().Add(handshakeTimeout))
+			_ = str.SetReadDeadline(time.Now().Add(streamTypeTimeout))
 			typ, err := quicvarint.Read(quicvarint.NewReader(str))
 			_ = str.SetReadDeadline(time.Time{})
 			if err != nil || typ != streamTypeLink {

@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
 	"github.com/oneportnet/quicpeer/session"
 )
 
-// controlStream shows a QUIC stream to its session.
-type controlStream struct{ *quic.Stream }
+// controlStream shows a QUIC stream to its session, and what comes on it to
+// those who watch for signs of life.
+type controlStream struct {
+	*quic.Stream
+	life *heartbeats
+}
 
 var _ session.Stream = controlStream{}
 
@@ -23,6 +28,9 @@ func sessionID(id quic.StreamID) uint64 { return uint64(id)>>2<<1 | uint64(id)&1
 // Read hides the kinds of error that a session does not tell apart.
 func (s controlStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
+	if n > 0 {
+		s.life.heard(time.Now())
+	}
 	if err == nil || err == io.EOF {
 		return n, err
 	}
