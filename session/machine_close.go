@@ -26,11 +26,11 @@ func (s *stepper) close(in input) {
 // flushed: all that will ever be sent has been handed to QUIC. The counts are
 // stated in CLOSE, and frozen with it.
 func (s *stepper) flushed(t Tally) {
-	s.counts.Sent, s.counts.End = t.Sent, t.End
 	if s.state != StateClosing || s.closeSent {
 		return
 	}
 	s.closeSent = true
+	s.counts.Sent, s.counts.End = t.Sent, t.End
 	s.closing.Sent, s.closing.End = t.Sent, t.End
 	s.closing.SignalsReceived, s.closing.SignalsTaken = s.signalsReceived, s.signalsTaken
 	s.write(s.closing)
@@ -49,7 +49,7 @@ func (s *stepper) settle() {
 // settledNow: the receive side is frozen. If the peer closed, it is told our
 // counts with CLOSE_ACK; if we did, with DONE.
 func (s *stepper) settledNow(t Tally) {
-	if s.state != StateClosing && s.state != StateDraining {
+	if s.settled || s.state != StateClosing && s.state != StateDraining {
 		return
 	}
 	s.settled = true

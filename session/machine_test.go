@@ -208,6 +208,8 @@ func checkStep(before, after machine, out []output) error {
 		return fmt.Errorf("%v without a deadline", after.state)
 	case after.totals && after.peer.Received > after.counts.Sent, after.totals && after.counts.Received > after.peer.Sent:
 		return fmt.Errorf("totals that cannot be: we %+v, the peer %+v", after.counts, after.peer)
+	case before.totals && (before.counts != after.counts || before.peer != after.peer):
+		return fmt.Errorf("the totals changed: we %+v, the peer %+v", after.counts, after.peer)
 	case after.signalsTaken > after.signalsReceived, after.signalsAcked > after.signalsSent:
 		return fmt.Errorf("more signals taken than there were: %+v", after)
 	}
