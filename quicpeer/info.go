@@ -53,7 +53,7 @@ func (e *Endpoint) Sessions() []*Session {
 		runners := l.runners()
 		l.mu.Unlock()
 		for _, r := range runners {
-			if r.Answered() {
+			if r.Live() {
 				all = append(all, r.Session())
 			}
 		}

@@ -165,12 +165,17 @@ func (r *Runner) Unproven() bool {
 	return r.s.m.reset || r.s.m.closeAcked && !r.s.m.peerClosed
 }
 
-// Answered reports whether the application has accepted or rejected the
-// session, or it was never its to answer.
-func (r *Runner) Answered() bool {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
-	return r.s.m.state != StateIncoming
+// Live reports whether the session is one that an application has: accepted,
+// by whichever side's application that was to do, and not over.
+func (r *Runner) Live() bool {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	accepted := s.flow != nil
+	if s.opener {
+		accepted = s.accepted
+	}
+	return accepted && s.m.state != StateClosed
 }
 
 // GiveUp ends a session that never opened here, because the endpoint is
