@@ -41,7 +41,7 @@ Each peer trusts exactly the ids of the others. The sockets are open to the
 network while the demo runs, some seconds.`,
 		Example: `  quicpeer demo
   quicpeer demo --ports 7001,7002
-  quicpeer demo --messages 20000 --loss 20`,
+  quicpeer demo --messages 3000 --loss 20`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := f.check(); err != nil {
@@ -49,7 +49,7 @@ network while the demo runs, some seconds.`,
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			err := runDemo(ctx, f, &printer{out: std.out})
+			err := runDemo(ctx, f, &printer{out: std.out, err: std.err})
 			if ctx.Err() != nil {
 				fmt.Fprintln(std.err, "quicpeer: interrupted; the demo's processes are gone")
 				return statusError(exitInterrupted)

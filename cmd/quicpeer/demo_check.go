@@ -36,8 +36,8 @@ func (d *demoScript) notMeasured(format string, args ...any) {
 	d.checks = append(d.checks, demoCheck{checkNotMeasured, fmt.Sprintf(format, args...)})
 }
 
-// note6 says that there is no IPv6.
-func (d *demoScript) note6() {
+// noteNoIPv6 says why there is nothing to see of IPv6.
+func (d *demoScript) noteNoIPv6() {
 	d.notMeasured("IPv6: this machine has no IPv6 loopback address, or no sockets for both families; IPv4 only")
 }
 
@@ -45,7 +45,7 @@ func (d *demoScript) note6() {
 func (d *demoScript) checkCrossed(family string, a, b *demoPair) {
 	apart := time.Duration(a.fromSide.opened.Began - b.fromSide.opened.Began).Abs()
 	var wrong []string
-	if a.fromSide.opened.Began > b.fromSide.at || b.fromSide.opened.Began > a.fromSide.at {
+	if !crossed(a, b) {
 		wrong = append(wrong, "one dial was over before the other began")
 	}
 	d.check(wrong, "over %s alice and bob dialed each other at the same moment (%v apart); both sessions opened", family, apart.Round(time.Microsecond))
@@ -151,10 +151,11 @@ func (d *demoScript) checkIDs() {
 // so does who counted outside the library.
 func (d *demoScript) checkMessages() {
 	var wrong []string
-	var sent, received, dropped, lost uint64
+	var sent, unsent, received, dropped, lost uint64
 	d.sides(func(p *demoPair, who, other *demoProcess, side, otherSide demoSide) {
 		s, o := side.ended, otherSide.ended
-		sent, received, dropped, lost = sent+s.Sent, received+s.TheyGot, dropped+s.TheyDropped, lost+s.Lost
+		sent, received, lost = sent+s.Sent, received+s.TheyGot, lost+s.Lost
+		dropped, unsent = dropped+s.TheyDropped, unsent+s.Unsent
 		bad := func(format string, args ...any) {
 			wrong = append(wrong, fmt.Sprintf("%s, from %s to %s: ", p.name, who.name, other.name)+fmt.Sprintf(format, args...))
 		}
@@ -166,17 +167,20 @@ func (d *demoScript) checkMessages() {
 				s.Sent, s.TheyGot, s.TheyDropped, s.Lost, o.TheySent, o.Received, o.Dropped, o.LostIn)
 		case s.Sent != s.TheyGot+s.Lost:
 			bad("%d sent are not %d received and %d lost", s.Sent, s.TheyGot, s.Lost)
-		case s.Offered != s.Sent || o.Taken != o.Received-o.Dropped:
-			bad("counted by hand, %d were sent and %d taken; the library says %d, and %d received, %d of them dropped", s.Offered, o.Taken, s.Sent, o.Received, o.Dropped)
+		case s.Offered != s.Sent+s.Unsent || o.Taken != o.Received-o.Dropped:
+			bad("counted by hand, %d were given to send and %d taken; the library says %d sent, %d not, and %d received, %d of them dropped", s.Offered, o.Taken, s.Sent, s.Unsent, o.Received, o.Dropped)
 		case o.Damaged > 0 || o.Repeated > 0:
 			bad("%d messages came damaged, %d twice", o.Damaged, o.Repeated)
 		case s.Offered != uint64(d.messages):
-			bad("%d sent, not %d", s.Offered, d.messages)
+			bad("%d given to send, not %d", s.Offered, d.messages)
 		}
 	})
 	text := fmt.Sprintf("%d messages sent = %d received + %d lost; both sides' counts agree in all sessions, and with a count by hand", sent, received, lost)
 	if dropped > 0 {
 		text += fmt.Sprintf(";\n%d of those received were dropped by a full receive queue", dropped)
+	}
+	if unsent > 0 {
+		text += fmt.Sprintf(";\n%d more were never sent, the other side closed before; their senders know", unsent)
 	}
 	d.check(wrong, "%s;\nthe relay swallowed %d packets of %d; none came twice or damaged", text, d.relay.lost.Load(), d.relay.lost.Load()+d.relay.passed.Load())
 }

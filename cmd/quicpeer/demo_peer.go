@@ -105,19 +105,23 @@ func (p *demoPeer) listen(ctx context.Context, c demoCommand) {
 	if c.Serve {
 		config.Protocols = []string{demoProtocol}
 	}
+	if p.endpoint != nil {
+		_ = p.endpoint.Close(ctx) // the ends of its sessions are reported one by one
+		p.work.Wait()
+	}
 	e, err := quicpeer.Listen(c.Address, config)
 	if err != nil {
 		p.report(demoEvent{Kind: evNotListening, Error: err.Error()})
 		return
 	}
 	p.endpoint = e
-	p.work.Go(func() { p.accept(ctx) })
+	p.work.Go(func() { p.accept(ctx, e) })
 	p.report(demoEvent{Kind: evListening, Address: e.Addr().String()})
 }
 
-func (p *demoPeer) accept(ctx context.Context) {
+func (p *demoPeer) accept(ctx context.Context, e *quicpeer.Endpoint) {
 	for {
-		in, err := p.endpoint.Accept(ctx)
+		in, err := e.Accept(ctx)
 		if err != nil {
 			return
 		}
@@ -157,7 +161,7 @@ func (p *demoPeer) dial(ctx context.Context, c demoCommand) {
 		Protocol: demoProtocol, Metadata: []byte(c.Session), Trust: certs.IDs(c.Peer),
 	})
 	if err != nil {
-		cause, _ := explain(err)
+		cause, _ := explain(err, p.identity.ID())
 		p.report(demoEvent{Kind: evDialFailed, Session: c.Session, Error: cause})
 		return
 	}

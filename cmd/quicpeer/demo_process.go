@@ -21,6 +21,8 @@ type demoProcess struct {
 	pid  int
 	id   certs.PeerID
 	port uint16 // that it is bound to
+
+	listening demoCommand // how it was told to listen
 }
 
 // killDelay is how long a killed process's pipes may stay open.

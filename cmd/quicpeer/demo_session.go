@@ -120,7 +120,7 @@ func (s *demoSession) ended() *demoEnded {
 	}
 	st := s.Stats()
 	e.Complete = st.Complete
-	e.Sent, e.Lost = st.Local.Sent, st.Lost
+	e.Sent, e.Unsent, e.Lost = st.Local.Sent, st.Local.SendDrops.Total(), st.Lost
 	e.Received, e.Dropped, e.LostIn = st.Local.Received, st.Local.Dropped, st.LostIncoming
 	e.TheySent, e.TheyGot, e.TheyDropped = st.Remote.Sent, st.Remote.Received, st.Remote.Dropped
 	return &e

@@ -28,7 +28,10 @@ func (d *demoScript) describe(e demoEvent) string {
 	case evOpened:
 		return d.describeOpened(e)
 	case evDialFailed:
-		return "expected another id there: " + e.Error
+		if pair := d.pair(e.Session); pair != nil && pair.wrong != nil {
+			return fmt.Sprintf("dials %s's port and expects %s there; it opens no session:\n%s", pair.to.name, pair.wrong.name, e.Error)
+		}
+		return "could not dial: " + e.Error
 	case evTalked:
 		return fmt.Sprintf("has sent %d messages and %d signals, all signals taken", e.Count, e.Signals)
 	case evEnded:
@@ -94,6 +97,9 @@ func (d *demoScript) describeEnded(e demoEvent) string {
 	if end.Complete {
 		counts = fmt.Sprintf("lost: %d of %s's %d messages, %d of %s's %d",
 			end.LostIn, other.name, end.TheySent, end.Lost, e.peer, end.Sent)
+	}
+	if end.Unsent > 0 {
+		counts += fmt.Sprintf("; %d of %s's were never sent", end.Unsent, e.peer)
 	}
 	if !end.Remote {
 		return fmt.Sprintf("closed the session with %s over %s; %s confirmed\n%s", other.name, pair.family, other.name, counts)

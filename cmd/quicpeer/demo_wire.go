@@ -30,7 +30,7 @@ type demoCommand struct {
 
 // Values of demoCommand.Do.
 const (
-	doListen = "listen" // answered by listening or notListening
+	doListen = "listen" // answered by listening or notListening; an endpoint that is open is closed before
 	doDial   = "dial"   // answered by opened or dialFailed
 	doTalk   = "talk"   // answered by talked
 	doClose  = "close"  // answered by ended
@@ -87,6 +87,7 @@ type demoEnded struct {
 	Error       string `json:"error"`
 	Complete    bool   `json:"complete"` // the counts are final and exact
 	Sent        uint64 `json:"sent"`
+	Unsent      uint64 `json:"unsent"` // still queued when the other side closed
 	Lost        uint64 `json:"lost"`
 	Received    uint64 `json:"received"`
 	Dropped     uint64 `json:"dropped"` // of those received, dropped by the full receive queue

@@ -14,10 +14,10 @@ import (
 )
 
 // explain tells what went wrong, and what to do about it if that is known and
-// not part of the first.
-func explain(err error) (cause, remedy string) {
+// not part of the first. own is this side's id, if there is one.
+func explain(err error, own certs.PeerID) (cause, remedy string) {
 	if e, ok := errors.AsType[*quicpeer.DialError](err); ok {
-		cause, remedy = explainDial(e.Err)
+		cause, remedy = explainDial(e.Err, own)
 		return fmt.Sprintf("cannot open a session with %s: %s", e.Address, cause), remedy
 	}
 	if e, ok := errors.AsType[*certs.KeyFileError](err); ok {
@@ -41,7 +41,7 @@ func explain(err error) (cause, remedy string) {
 }
 
 // explainDial explains the cause of a *quicpeer.DialError.
-func explainDial(err error) (cause, remedy string) {
+func explainDial(err error, own certs.PeerID) (cause, remedy string) {
 	if e, ok := errors.AsType[*certs.KeyChangedError](err); ok {
 		return fmt.Sprintf("THE KEY OF %s HAS CHANGED: %s:%d has %s, but the peer that answers has %s",
 				e.Name, e.Path, e.Line, e.Known, e.Got),
@@ -76,7 +76,7 @@ func explainDial(err error) (cause, remedy string) {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, quicpeer.ErrRefused):
-		return "the peer does not trust this identity", "the other side starts with --trust ID, or enters /trust ID, with your id ('quicpeer id')"
+		return "the peer does not trust this identity", fmt.Sprintf("the other side enters /trust %s, or starts with --trust and that id, which is yours", own)
 	case errors.Is(err, quicpeer.ErrNoDatagrams):
 		return "the peer's QUIC stack does not offer datagrams (RFC 9221)", "switch them on there: messages travel in them"
 	case errors.Is(err, quicpeer.ErrWrongProtocol):

@@ -11,10 +11,10 @@ import (
 // printer writes whole lines for any number of goroutines. A line is one
 // write, so lines never mix. With a prompt, it keeps that below the output.
 type printer struct {
-	prompt string // set once, before use; "" for none
+	out, err io.Writer // set before use
 
-	mu  sync.Mutex
-	out io.Writer
+	mu     sync.Mutex
+	prompt string // "" for none
 }
 
 // linef prints a line. What peers have sent must have gone through clean.
@@ -22,12 +22,22 @@ func (p *printer) linef(format string, args ...any) {
 	p.write(p.out, fmt.Sprintf(format, args...)+"\n")
 }
 
-// ask shows the prompt again, after the user has entered a line.
-func (p *printer) ask() {
-	if p.prompt != "" {
-		p.write(p.out, "")
-	}
+// errorf prints a line to the error output.
+func (p *printer) errorf(format string, args ...any) {
+	p.write(p.err, fmt.Sprintf(format, args...)+"\n")
 }
+
+// setPrompt shows a prompt from now on; with "" no more.
+func (p *printer) setPrompt(prompt string) {
+	p.write(p.out, "") // erases the old one
+	p.mu.Lock()
+	p.prompt = prompt
+	p.mu.Unlock()
+	p.ask()
+}
+
+// ask shows the prompt again, after the user has entered a line.
+func (p *printer) ask() { p.write(p.out, "") }
 
 // write writes whole lines to w, the printer's own output or another stream.
 func (p *printer) write(w io.Writer, s string) {
@@ -49,17 +59,11 @@ func (p *printer) write(w io.Writer, s string) {
 	_, _ = io.WriteString(p.out, p.prompt)
 }
 
-// to returns a writer for whole lines to another stream, a log, that takes
-// turns with the printer.
-func (p *printer) to(w io.Writer) io.Writer { return &turnTaker{p, w} }
+// errorLog is the error output as a writer of whole lines, for a log.
+type errorLog struct{ p *printer }
 
-type turnTaker struct {
-	p *printer
-	w io.Writer
-}
-
-func (t *turnTaker) Write(b []byte) (int, error) {
-	t.p.write(t.w, string(b))
+func (l errorLog) Write(b []byte) (int, error) {
+	l.p.write(l.p.err, string(b))
 	return len(b), nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/oneportnet/quicpeer/certs"
 )
 
 // stdio is what a command reads from and writes to.
@@ -58,7 +60,7 @@ func execute(args []string, std stdio) int {
 		fmt.Fprintf(std.err, "  See '%s --help'.\n", command.CommandPath())
 		return exitUsage
 	}
-	cause, remedy := explain(err)
+	cause, remedy := explain(err, certs.PeerID{})
 	fmt.Fprintf(std.err, "quicpeer: %s\n", cause)
 	if remedy != "" {
 		fmt.Fprintf(std.err, "  What to do: %s\n", remedy)
@@ -102,7 +104,7 @@ Exit status:
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newDemo(std), newDemoPeer(std), newID(std), newVersion(std))
+	root.AddCommand(newDemo(std), newDemoPeer(std), newRun(std), newID(std), newVersion(std))
 	return root
 }
 
