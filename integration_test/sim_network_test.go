@@ -240,3 +240,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 	ap := a.(*net.UDPAddr).AddrPort()
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
+
+func netUDP(address string) *net.UDPAddr {
+	return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address))
+}
