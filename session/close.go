@@ -54,52 +54,53 @@ func checkClose(code Code, reason string) error {
 // closeWith is CloseWithError with any code.
 func (s *Session) closeWith(ctx context.Context, code Code, reason string) error {
 	s.mu.Lock()
-	first := !s.closing
-	s.closing = true
-	if s.err != nil && first {
-		err := s.err
-		s.discard()
-		s.unlock()
-		return err
-	}
-	if first {
+	defer s.unlock()
+	first := s.err == nil
+	switch {
+	case first:
 		until := time.Now().Add(s.opts.CloseTimeout)
 		if d, ok := ctx.Deadline(); ok {
 			until = d
 		}
-		s.stepLocked(input{kind: inClose, frame: Close{Code: code, Reason: reason}, until: until})
+		s.startClose(code, reason, until)
+	case !s.closeBegun:
+		s.closing = true
+		s.discard()
+		return s.err
 	}
 	for !s.closeOver {
 		changed := s.changedLocked()
 		s.unlock()
 		select {
 		case <-changed:
-			s.mu.Lock()
-			continue
 		case <-ctx.Done():
 		}
 		s.mu.Lock()
-		if s.closeOver {
-			break
+		if !s.closeOver && ctx.Err() != nil {
+			err := &Error{Cause: CauseTimeout, Code: code, Reason: reason, Err: context.Cause(ctx)}
+			if first {
+				s.stepLocked(input{kind: inAbort, cause: *err})
+			}
+			return err
 		}
-		err := &Error{Cause: CauseTimeout, Code: code, Reason: reason, Err: context.Cause(ctx)}
-		if first {
-			s.stepLocked(input{kind: inAbort, cause: *err})
-		}
-		s.unlock()
-		return err
 	}
-	defer s.unlock()
 	if s.closeResult != nil {
 		return s.closeResult
 	}
 	return nil
 }
 
+// startClose begins our close; closeOver tells when its result is known.
+func (s *Session) startClose(code Code, reason string, until time.Time) {
+	s.closing, s.closeBegun = true, true
+	s.stepLocked(input{kind: inClose, frame: Close{Code: code, Reason: reason}, until: until})
+}
+
 // Abort ends the session at once: messages and signals on their way are lost,
 // what is unread is discarded, and the peer learns the code, but no reason,
-// if the network lets it. On a session that has ended it only discards what
-// is unread.
+// if the network lets it. A close of this side that is under way is cut short.
+// On a session that the peer has closed, or that is over, Abort only discards
+// what is unread.
 //
 // The code is 0 or at least [FirstApplicationCode].
 func (s *Session) Abort(code Code) error {
@@ -128,8 +129,8 @@ func (s *Session) confirmed(c Error) {
 	s.closeOver = true
 	if c.Cause != 0 {
 		s.closeResult = &c
-	} else if s.err != nil && !s.err.Remote {
-		e := *s.err
+	} else {
+		e := *s.err // those who have the old one keep it
 		e.Confirmed = true
 		s.err = &e
 	}
@@ -141,14 +142,14 @@ func (s *Session) stopSend() {
 	if s.flow == nil {
 		return
 	}
-	s.flow.CloseSend(s.err)
+	s.flow.CloseSend(errEnded)
 	s.flow.DropQueued()
 }
 
 // startFlush takes no more messages and reports to the machine once those
 // that are queued have been handed to QUIC.
 func (s *Session) startFlush() {
-	s.flow.CloseSend(s.err)
+	s.flow.CloseSend(errEnded)
 	select {
 	case <-s.flow.Drained():
 		s.todo = append(s.todo, input{kind: inFlushed, tally: s.tally()})
@@ -191,7 +192,6 @@ func (s *Session) startSettle(now time.Time, peer Tally, unknown bool) {
 		}
 	default:
 	}
-	cause := s.err
 	go func() {
 		arrived := s.flow.Arrived(peer.Sent)
 		for {
@@ -218,14 +218,14 @@ func (s *Session) startSettle(now time.Time, peer Tally, unknown bool) {
 		case <-s.done:
 			return
 		}
-		s.flow.CloseReceive(cause)
+		s.flow.CloseReceive(errEnded)
 		s.step(input{kind: inSettled, tally: s.tally()})
 	}()
 }
 
 // freeze freezes the receive side.
 func (s *Session) freeze() input {
-	s.flow.CloseReceive(s.err)
+	s.flow.CloseReceive(errEnded)
 	return input{kind: inSettled, tally: s.tally()}
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -23,7 +24,19 @@ func (s *Session) SendWith(ctx context.Context, message []byte, o SendOptions) e
 	if limit := s.MaxMessageSize(); len(message) > limit {
 		return &MessageTooLargeError{Kind: "message", Size: len(message), Max: limit}
 	}
-	return s.flow.Push(ctx, time.Now(), message, o)
+	return s.queueError(s.flow.Push(ctx, time.Now(), message, o))
+}
+
+// errEnded closes the queues of a session that has ended.
+var errEnded = errors.New("session: ended")
+
+// queueError gives the session's cause, as it is known now, for the error of a
+// queue that was closed with it.
+func (s *Session) queueError(err error) error {
+	if err == errEnded {
+		return s.Err()
+	}
+	return err
 }
 
 // Receive returns the next message. It waits for ctx, or until the session
@@ -32,7 +45,7 @@ func (s *Session) SendWith(ctx context.Context, message []byte, o SendOptions) e
 func (s *Session) Receive(ctx context.Context) ([]byte, error) {
 	b, err := s.flow.Pop(ctx)
 	s.popped()
-	return b, err
+	return b, s.queueError(err)
 }
 
 // popped gives the peer's stream credit back when the last message of a

@@ -44,7 +44,8 @@ type Session struct {
 	timer    *time.Timer
 	timerAt  time.Time
 
-	closing     bool // CloseWithError has been called
+	closing     bool // the application has closed or aborted it, or given it up
+	closeBegun  bool // our close has gone to the machine
 	closeOver   bool // and its result is known
 	closeResult *Error
 
@@ -238,9 +239,9 @@ func (s *Session) writeFrame(f Frame) {
 // ended makes the end of the session visible to everything that still waits.
 func (s *Session) ended() {
 	if s.flow != nil {
-		s.flow.CloseSend(s.err)
+		s.flow.CloseSend(errEnded)
 		s.flow.DropQueued()
-		s.flow.CloseReceive(s.err)
+		s.flow.CloseReceive(errEnded)
 	}
 	s.link.Mux().Remove(s.id)
 	close(s.done)
@@ -284,4 +285,11 @@ func (s *Session) setTimer(now time.Time) {
 	}
 }
 
-func (s *Session) timerFired() { s.step(input{kind: inTimer}) }
+// timerFired may come too early, when the wall clock has jumped or the deadline
+// was moved meanwhile: then setTimer sets the timer again.
+func (s *Session) timerFired() {
+	s.mu.Lock()
+	s.timerAt = noDeadline
+	s.stepLocked(input{kind: inTimer})
+	s.unlock()
+}
