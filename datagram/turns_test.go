@@ -23,7 +23,7 @@ func TestFairTurns(t *testing.T) {
 				flows[i] = m.open(uint64(2*i), FlowConfig{SendMessages: 1 << 20})
 			}
 			bytes := make(map[uint64]int) // by session, on the wire
-			for range 3000 {
+			for range 800 {
 				for i, f := range flows {
 					for f.Counts().QueuedBytes < 5000 {
 						m.push(f, strings.Repeat("x", sizes[i]), SendOptions{})
@@ -89,7 +89,7 @@ func TestFairTurnsWithRefusals(t *testing.T) {
 	flows := []*Flow{m.open(0, FlowConfig{}), m.open(2, FlowConfig{}), m.open(4, FlowConfig{})}
 	sizes := []int{900, 40, 3000}
 	bytes := map[uint64]int{}
-	for range 3000 {
+	for range 800 {
 		for i, f := range flows {
 			for f.Counts().QueuedBytes < 4000 {
 				m.push(f, strings.Repeat("x", sizes[i]), SendOptions{})
