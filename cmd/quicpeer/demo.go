@@ -85,7 +85,7 @@ func (f demoConfig) check() error {
 }
 
 // errDemoTimeout is why a demo is stopped that does not end.
-var errDemoTimeout = errors.New("the demo's time is over")
+var errDemoTimeout = errors.New("stopped, its time is over")
 
 // runDemo runs the script against processes of its own. All of them have ended
 // when it returns.
@@ -96,8 +96,8 @@ func runDemo(ctx context.Context, f demoConfig, out *printer) error {
 	defer d.waitProcesses()
 	defer cancel() // kills what is left
 	if err := d.play(ctx); err != nil {
-		if errors.Is(err, errDemoTimeout) {
-			err = fmt.Errorf("%w (%v; --timeout allows more)", err, f.timeout)
+		if context.Cause(ctx) == errDemoTimeout {
+			return fmt.Errorf("demo: %w after %v, --timeout allows more: %w", errDemoTimeout, f.timeout, err)
 		}
 		return fmt.Errorf("demo: %w", err)
 	}

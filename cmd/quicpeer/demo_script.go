@@ -99,7 +99,7 @@ func (d *demoScript) until(ctx context.Context, what string, done func() bool) e
 				return err
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w", what, context.Cause(ctx))
+			return fmt.Errorf("still waiting for %s", what)
 		}
 	}
 	d.flush()

@@ -27,13 +27,20 @@ func (p *printer) errorf(format string, args ...any) {
 	p.write(p.err, fmt.Sprintf(format, args...)+"\n")
 }
 
-// setPrompt shows a prompt from now on; with "" no more.
+// erase goes back to the first column and erases the line, which is the prompt
+// (ECMA-48 section 8.3.41, EL).
+const erase = "\r\x1b[K"
+
+// setPrompt shows a prompt from now on, in place of the one before; "" for
+// none.
 func (p *printer) setPrompt(prompt string) {
-	p.write(p.out, "") // erases the old one
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.prompt != "" {
+		_, _ = io.WriteString(p.out, erase)
+	}
 	p.prompt = prompt
-	p.mu.Unlock()
-	p.ask()
+	_, _ = io.WriteString(p.out, prompt)
 }
 
 // ask shows the prompt again, after the user has entered a line.
@@ -47,9 +54,6 @@ func (p *printer) write(w io.Writer, s string) {
 		_, _ = io.WriteString(w, s) // nothing is left to tell it to
 		return
 	}
-	// Back to the first column, erase the prompt, and show it again after the
-	// line (ECMA-48 section 8.3.41, EL).
-	const erase = "\r\x1b[K"
 	if w == p.out {
 		_, _ = io.WriteString(w, erase+s+p.prompt)
 		return

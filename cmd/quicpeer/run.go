@@ -15,6 +15,7 @@ import (
 
 	"github.com/oneportnet/quicpeer/certs"
 	"github.com/oneportnet/quicpeer/quicpeer"
+	"github.com/oneportnet/quicpeer/session"
 )
 
 // runFlags is the command line of run.
@@ -27,6 +28,7 @@ type runFlags struct {
 	allowAnonymous bool
 	noInput        bool
 	timeout        time.Duration
+	closeTimeout   time.Duration
 	wait           time.Duration
 	log            string
 	qlog           string
@@ -90,6 +92,7 @@ failed; 2 if the command line is wrong; 130 after a second Ctrl-C.`,
 	fs.BoolVar(&f.allowAnonymous, "allow-anonymous", false, "let in peers that have no key at all; --trust is not asked")
 	fs.BoolVar(&f.noInput, "no-input", false, "read no lines; run until interrupted")
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Second, "give up a dial after this long")
+	fs.DurationVar(&f.closeTimeout, "close-timeout", 5*time.Second, "how long a peer has to confirm the end of a session")
 	fs.DurationVar(&f.wait, "wait", 0, "after the end of the input, go on receiving for this long,\nor until all sessions are over")
 	fs.StringVar(&f.log, "log", "", "log to standard error from this `LEVEL` on: debug, info, warn, error")
 	fs.StringVar(&f.qlog, "qlog", "", "write a qlog file for each connection into this `DIRECTORY`")
@@ -111,6 +114,8 @@ func (f runFlags) config(listens bool) (runConfig, error) {
 		return c, usagef("--ephemeral and --identity exclude each other: the identity is either kept in a file or not")
 	case f.timeout <= 0:
 		return c, usagef("--timeout: %v is no time to dial", f.timeout)
+	case f.closeTimeout <= 0:
+		return c, usagef("--close-timeout: %v is no time to confirm", f.closeTimeout)
 	case f.wait < 0:
 		return c, usagef("--wait: %v is negative", f.wait)
 	}
@@ -198,6 +203,7 @@ func openChat(std stdio, f runFlags, listens bool) (*chat, error) {
 		Trust:          c.trusted.trust(c.refused),
 		AllowAnonymous: f.allowAnonymous,
 		Protocols:      []string{chatProtocol},
+		Session:        session.Options{CloseTimeout: f.closeTimeout},
 		Logger:         c.logger(),
 		QLogDir:        f.qlog,
 	})
