@@ -226,14 +226,13 @@ func (s *Session) later(f func()) { s.after = append(s.after, f) }
 // writeFrame writes f, and now and then a frame of a reserved type behind the
 // first one, so that peers stay used to skipping what they do not know.
 func (s *Session) writeFrame(f Frame) {
-	b := f.Append(nil)
+	s.writer.write(f)
 	switch f.(type) {
 	case Open, Accept:
 		if s.id%reservedEvery == 0 {
-			b = Unknown{Type: ReservedType(s.id / reservedEvery)}.Append(b)
+			s.writer.write(Unknown{Type: ReservedType(s.id / reservedEvery)})
 		}
 	}
-	s.writer.write(b)
 }
 
 // ended makes the end of the session visible to everything that still waits.

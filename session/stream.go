@@ -80,28 +80,35 @@ type Link interface {
 
 // frameWriter writes whole frames to a stream, in order, without ever making
 // the caller wait. What flow control holds back is kept here and written by a
-// goroutine that lives until it is gone. The protocol bounds it: signals by
-// their credit, the other frames by coming once or being cumulative.
+// goroutine that lives until it is gone. The protocol bounds what is kept:
+// signals have their credit, SIGNAL_ACK and REPORT are cumulative and take one
+// place each, the other frames come once.
 //
 // The zero value with a stream is ready. Safe for concurrent use.
 type frameWriter struct {
 	stream Stream
 
 	mu      sync.Mutex
-	held    []byte // not yet taken by the stream
-	fin     bool   // end the stream once held is gone
-	writing bool   // a goroutine is writing held
+	held    []heldFrame // not yet taken by the stream
+	fin     bool        // end the stream once held is gone
+	writing bool        // a goroutine is writing what was held
 	dead    bool
 }
 
-func (w *frameWriter) write(p []byte) {
+type heldFrame struct {
+	t FrameType
+	b []byte
+}
+
+func (w *frameWriter) write(f Frame) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dead || w.fin {
 		return
 	}
-	if len(w.held) == 0 && !w.writing {
-		err := w.stream.TryWrite(p)
+	b := f.Append(nil)
+	if !w.writing {
+		err := w.stream.TryWrite(b)
 		if err == nil {
 			return
 		}
@@ -110,35 +117,46 @@ func (w *frameWriter) write(p []byte) {
 			return
 		}
 	}
-	w.held = append(w.held, p...)
+	w.hold(f.FrameType(), b)
 	if !w.writing {
 		w.writing = true
 		go w.drain()
 	}
 }
 
+// hold keeps a frame, in place of an older one that it makes obsolete.
+func (w *frameWriter) hold(t FrameType, b []byte) {
+	if t == TypeSignalAck || t == TypeReport {
+		for i := range w.held {
+			if w.held[i].t == t {
+				w.held[i].b = b
+				return
+			}
+		}
+	}
+	w.held = append(w.held, heldFrame{t, b})
+}
+
 // drain writes what is held until nothing is. The stream's end, however it
 // comes, unblocks it.
 func (w *frameWriter) drain() {
-	for {
-		w.mu.Lock()
-		p := w.held
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.held) > 0 && !w.dead {
+		var b []byte
+		for _, h := range w.held {
+			b = append(b, h.b...)
+		}
 		w.held = nil
-		if len(p) == 0 || w.dead {
-			w.writing = false
-			fin := w.fin && !w.dead
-			w.mu.Unlock()
-			if fin {
-				w.stream.CloseWrite()
-			}
-			return
-		}
 		w.mu.Unlock()
-		if _, err := w.stream.Write(p); err != nil {
-			w.mu.Lock()
-			w.dead = true
-			w.mu.Unlock()
-		}
+		_, err := w.stream.Write(b)
+		w.mu.Lock()
+		w.dead = w.dead || err != nil
+	}
+	w.writing = false
+	w.held = nil
+	if w.fin && !w.dead {
+		w.stream.CloseWrite()
 	}
 }
 
