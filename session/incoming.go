@@ -2,7 +2,6 @@ package session
 
 import (
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/oneportnet/quicpeer/certs"
@@ -15,7 +14,7 @@ import (
 // Safe for concurrent use; the first answer counts.
 type Incoming struct {
 	s        *Session
-	answered atomic.Bool
+	answered bool // guarded by s.mu
 }
 
 // Protocol returns the application protocol that the peer asks for.
@@ -44,14 +43,11 @@ func (i *Incoming) Accept(metadata []byte) (*Session, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
-	if i.answered.Swap(true) {
-		return nil, ErrAnswered
-	}
 	s := i.s
 	s.mu.Lock()
 	defer s.unlock()
-	if s.m.state != StateIncoming {
-		return nil, withdrawn(s.err)
+	if err := i.answer(); err != nil {
+		return nil, err
 	}
 	s.flow = s.link.Mux().Open(time.Now(), s.id, s.opts.Queues)
 	s.accept = a
@@ -70,23 +66,30 @@ func (i *Incoming) Reject(code Code, reason string, retryAfter time.Duration) er
 	if len(reason) > MaxReason {
 		return &ReasonTooLongError{Size: len(reason)}
 	}
-	if i.answered.Swap(true) {
-		return ErrAnswered
-	}
 	s := i.s
 	s.mu.Lock()
 	defer s.unlock()
-	if s.m.state != StateIncoming {
-		return withdrawn(s.err)
+	if err := i.answer(); err != nil {
+		return err
 	}
 	s.stepLocked(input{kind: inReject, frame: Reject{Code: code, Reason: reason, RetryAfter: retryAfter}})
 	return nil
 }
 
+// answer takes the right to answer. The caller holds s.mu.
+func (i *Incoming) answer() error {
+	if i.answered {
+		return ErrAnswered
+	}
+	i.answered = true
+	if i.s.m.state != StateIncoming {
+		return &withdrawnError{cause: i.s.err}
+	}
+	return nil
+}
+
 // withdrawnError is ErrWithdrawn with the way it was withdrawn.
 type withdrawnError struct{ cause *Error }
-
-func withdrawn(cause *Error) error { return &withdrawnError{cause: cause} }
 
 func (e *withdrawnError) Error() string   { return ErrWithdrawn.Error() + ": " + e.cause.Error() }
 func (e *withdrawnError) Unwrap() []error { return []error{ErrWithdrawn, e.cause} }

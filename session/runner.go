@@ -85,37 +85,39 @@ func (r *Runner) ended(err error) {
 // were ever queued. How many were sent is known only a moment after QUIC has
 // them, and the peer's report may be faster.
 func (s *Session) offered() Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.flow == nil {
 		return Tally{}
 	}
-	c := s.flow.Counts()
-	return Tally{Sent: c.Pushed}
+	return Tally{Sent: s.flow.Counts().Pushed}
 }
 
 // WaitOpen waits until the peer has answered the OPEN. If ctx ends first, the
-// OPEN is taken back, in the background, and the error is ctx's; if the peer
-// rejects it, or the session ends otherwise, the error is a *[Error].
+// OPEN is taken back, without waiting for the outcome, and the error is ctx's;
+// if the peer rejects it, or the session ends otherwise, the error is a
+// *[Error].
 func (r *Runner) WaitOpen(ctx context.Context) error {
 	s := r.s
+	s.mu.Lock()
+	defer s.unlock()
 	for {
-		s.mu.Lock()
-		accepted, err, changed := s.accepted, s.err, s.changedLocked()
-		s.mu.Unlock()
 		switch {
-		case accepted:
+		case s.accepted:
 			return nil // also if the peer has closed it already: its messages can be read
-		case err != nil:
-			return err
+		case s.err != nil:
+			return s.err
+		case ctx.Err() != nil:
+			s.startClose(CodeCancelled, "the dialer gave up", time.Now().Add(s.opts.CloseTimeout))
+			return context.Cause(ctx)
 		}
+		changed := s.changedLocked()
+		s.unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			go func() {
-				// Bounded by the session's CloseTimeout.
-				_ = s.closeWith(context.WithoutCancel(ctx), CodeCancelled, "the dialer gave up")
-			}()
-			return context.Cause(ctx)
 		}
+		s.mu.Lock()
 	}
 }
 
@@ -179,18 +181,26 @@ func (r *Runner) Live() bool {
 }
 
 // GiveUp ends a session that never opened here, because the endpoint is
-// shutting down: an incoming one is rejected, an opening one taken back.
+// shutting down: an incoming one is rejected, an opening one taken back. One
+// that opens just now is closed. It waits as [Session.CloseWithError] does.
 func (r *Runner) GiveUp(ctx context.Context) {
+	const reason = "the endpoint is shutting down"
 	s := r.s
 	s.mu.Lock()
-	state, in := s.m.state, s.incoming
-	s.mu.Unlock()
+	state := s.m.state
 	switch {
-	case state == StateOpening:
-		_ = s.closeWith(ctx, CodeCancelled, "the dialer is shutting down")
-	case in != nil:
-		_ = in.Reject(CodeGoingAway, "the endpoint is shutting down", 0)
+	case state != StateIncoming:
+	case s.incoming == nil: // its OPEN is not complete
+		s.stepLocked(input{kind: inAbort, cause: Error{Cause: CauseAborted, Code: CodeGoingAway}})
 	default:
-		s.step(input{kind: inAbort, cause: Error{Cause: CauseAborted, Code: CodeGoingAway}})
+		s.incoming.answered = true
+		s.stepLocked(input{kind: inReject, frame: Reject{Code: CodeGoingAway, Reason: reason}})
+	}
+	s.unlock()
+	switch state {
+	case StateOpening:
+		_ = s.closeWith(ctx, CodeCancelled, reason)
+	case StateOpen:
+		_ = s.closeWith(ctx, CodeGoingAway, reason)
 	}
 }

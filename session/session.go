@@ -37,6 +37,7 @@ type Session struct {
 	out      []output // of the last step, kept for its memory
 	todo     []input  // that the outputs of this step called for
 	after    []func() // to be called once mu is free
+	calling  bool     // somebody is calling them
 	err      *Error   // the cause; nil while there is none
 	accept   Accept   // what the ACCEPT said
 	accepted bool     // the peer's ACCEPT has been read while the session was opening
@@ -144,14 +145,22 @@ func (s *Session) step(in input) {
 	s.unlock()
 }
 
-// unlock frees mu and calls what had to wait for that.
+// unlock frees mu and calls what had to wait for that, in order: the link must
+// not hear that a session is taken back before it was offered. If another
+// goroutine is calling, it goes on with these.
 func (s *Session) unlock() {
-	after := s.after
-	s.after = nil
-	s.mu.Unlock()
-	for _, f := range after {
-		f()
+	if !s.calling {
+		s.calling = true
+		for len(s.after) > 0 {
+			f := s.after[0]
+			s.after = s.after[1:]
+			s.mu.Unlock()
+			f()
+			s.mu.Lock()
+		}
+		s.after, s.calling = nil, false
 	}
+	s.mu.Unlock()
 }
 
 func (s *Session) stepLocked(in input) {
