@@ -105,14 +105,23 @@ func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 	if err := s.Err(); err != nil {
 		return 0, err
 	}
-	rtt, err := s.link.Ping(ctx)
-	if err != nil {
-		if cause := s.Err(); cause != nil && ctx.Err() == nil {
-			return 0, cause
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.done:
+			cancel()
+		case <-waiting.Done():
 		}
-		return 0, err
+	}()
+	rtt, err := s.link.Ping(waiting)
+	if err == nil {
+		return rtt, nil
 	}
-	return rtt, nil
+	if cause := s.Err(); cause != nil && ctx.Err() == nil {
+		return 0, cause
+	}
+	return 0, err
 }
 
 // State returns where the session stands.

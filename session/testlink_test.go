@@ -27,6 +27,7 @@ type testLink struct {
 	withdrawn chan *Incoming
 	finished  chan *Runner
 	done      chan struct{}
+	loss      *Error // set when done is closed
 	nextID    uint64
 
 	mu      sync.Mutex
@@ -92,7 +93,7 @@ func (l *testLink) Ping(ctx context.Context) (time.Duration, error) {
 	case <-timer.C:
 		return l.rtt, nil
 	case <-l.done:
-		return 0, errTestLinkGone
+		return 0, l.loss
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
@@ -214,6 +215,7 @@ func (l *testLink) fail(e Error) {
 		l.mu.Unlock()
 		return
 	}
+	l.loss = &e
 	close(l.done)
 	l.changed.Broadcast()
 	runners, streams := l.runners, l.streams
