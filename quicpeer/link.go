@@ -341,10 +341,11 @@ func (l *link) Withdraw(in *session.Incoming) { l.ep.withdraw(in) }
 
 // Finished forgets a session whose stream is over.
 func (l *link) Finished(r *session.Runner) {
+	unproven := r.Unproven() // not under mu: a session may ask its link under its own lock
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.sessions, r.Session().ID())
-	if r.Unproven() {
+	if unproven {
 		l.unproven = time.Now()
 	}
 	l.resetIdle()
