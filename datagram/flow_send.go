@@ -15,7 +15,6 @@ type sendSide struct {
 	inHandBytes int   // payload of those whole messages
 	err         error // not nil: closed
 	abandoned   bool  // closed, and what is queued was discarded: what the pump brings back is discarded, too
-	removed     bool
 	drained     event
 
 	// Fair turns.

@@ -88,7 +88,7 @@ func (m *Mux) Remove(id uint64) {
 	m.send.mu.Lock()
 	f.closeSend(ErrRemoved)
 	f.dropQueued()
-	m.send.leave(f)
+	m.send.deactivate(f)
 	m.send.unlock()
 }
 

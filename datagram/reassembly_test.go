@@ -90,6 +90,12 @@ func TestReassemblyTime(t *testing.T) {
 	f.wantDrops("by reason", map[Reason]uint64{ReasonReassemblyTimeout: 2, ReasonStaleFragment: 1})
 	require.Empty(t, f.recv.assembling)
 	require.Zero(t, f.f.recv.reassembly.bytes)
+
+	f = newFragments(t, MuxConfig{})
+	f.add(0, 4, 0, "12", "the only one")
+	f.pass(reassemblyTime)
+	f.Tick(f.now)
+	f.wantDrops("Tick expires", map[Reason]uint64{ReasonReassemblyTimeout: 1})
 }
 
 // Messages that were early keep the time of their first fragment.

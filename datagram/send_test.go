@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -65,6 +66,13 @@ func TestSendExpiry(t *testing.T) {
 	m.pass(time.Hour)
 	m.Tick(m.now)
 	wantClosed(t, f.Drained(), true, "the last one expired")
+
+	g := m.open(3, FlowConfig{})
+	m.push(g, "h", SendOptions{Expiry: time.Second})
+	g.CloseSend(errClosed)
+	m.pass(time.Second)
+	m.wantNothing("expired")
+	wantClosed(t, g.Drained(), true, "without a Tick")
 }
 
 func TestSendExpiredMakeRoom(t *testing.T) {
@@ -205,6 +213,28 @@ func TestPushWaiterBehindLargeOne(t *testing.T) {
 		wantResult(t, small, nil, "is first now")
 		m.want("0 bundle 1:12345 1:fits", "both")
 	})
+}
+
+// A waiter that was let in at the moment its ctx ended has pushed.
+func TestPushSettledBeatsCancelledContext(t *testing.T) {
+	m := newTestMux(t, MuxConfig{})
+	f := m.open(1, FlowConfig{SendMessages: 1})
+	m.push(f, "a", SendOptions{})
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error)
+	go func() { result <- f.Push(ctx, m.now, []byte("b"), SendOptions{}) }()
+	for waiting := false; !waiting; runtime.Gosched() {
+		m.Mux.send.mu.Lock()
+		waiting = !f.send.waiting.empty()
+		m.Mux.send.mu.Unlock()
+	}
+	m.Mux.send.mu.Lock()
+	cancel() // it cannot have the lock before it is settled
+	f.dropQueued()
+	f.admit()
+	m.Mux.send.unlock()
+	require.NoError(t, <-result)
+	m.want("0 message 1:b", "was let in")
 }
 
 func TestPushWaitEndsByExpiryAndDrop(t *testing.T) {
@@ -356,6 +386,8 @@ func TestHigherPriorityBetweenFragments(t *testing.T) {
 	m.push(f, strings.Repeat("x", 100), SendOptions{})
 	m.want("0 fragment 1#0 0+43/100", "large")
 	m.push(f, "same", SendOptions{})
+	require.Equal(t, "1 fragment 1#0 43+43/100", describe(m.next("a message of the same priority waits")))
+	m.Refused(0)
 	m.push(f, strings.Repeat("y", 60), SendOptions{Priority: 1})
 	m.push(f, "high", SendOptions{Priority: 2})
 	m.want("1 message 1:high", "a small message of a higher priority does not wait for the large one")

@@ -43,6 +43,16 @@ func TestSettle(t *testing.T) {
 	settle(0, 9, 9, m.now.Sub(epoch), "the counts are frozen")
 }
 
+// A number that comes late does not change when others were noticed to be missing.
+func TestSettleReordered(t *testing.T) {
+	m := newTestMux(t, MuxConfig{Client: true})
+	f := m.open(0, FlowConfig{})
+	m.handle(message(5, 0, "x"), "0 to 4 are missing")
+	m.pass(time.Millisecond)
+	m.handle(message(1, 0, "x"), "1 is not")
+	require.Equal(t, grace-time.Millisecond, f.Settle(m.now, 6, 6, m.now, grace))
+}
+
 // What has fallen out of the window, or out of the timeline, is not waited for longer than the grace.
 func TestSettleBounds(t *testing.T) {
 	m := newTestMux(t, MuxConfig{Client: true})

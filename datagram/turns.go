@@ -12,7 +12,7 @@ import (
 
 // activate puts a flow that has something to send into the circle, last.
 func (s *sender) activate(f *Flow) {
-	if f.send.inRing || f.send.removed {
+	if f.send.inRing {
 		return
 	}
 	f.send.inRing = true
@@ -28,7 +28,7 @@ func (s *sender) activate(f *Flow) {
 
 // reactivate puts a flow whose datagram was refused into the circle, first.
 func (s *sender) reactivate(f *Flow) {
-	if !f.send.inRing && !f.send.removed {
+	if !f.send.inRing {
 		s.activate(f)
 		s.ring = f
 	}
@@ -49,12 +49,6 @@ func (s *sender) deactivate(f *Flow) {
 	}
 	f.send.next, f.send.prev, f.send.inRing = nil, nil, false
 	f.send.granted, f.send.deficit = false, 0
-}
-
-// leave forgets a removed flow.
-func (s *sender) leave(f *Flow) {
-	s.deactivate(f)
-	f.send.removed = true
 }
 
 // turn returns the flow whose turn it is, and its message. It drops messages that cannot go.

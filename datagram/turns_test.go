@@ -59,6 +59,26 @@ func countBytes(t *testing.T, d []byte, bytes map[uint64]int) {
 	}
 }
 
+// Turns that a flow does not use up are not saved for later.
+func TestTurnsAreNotSaved(t *testing.T) {
+	m := newTestMux(t, MuxConfig{})
+	saver, other := m.open(0, FlowConfig{}), m.open(2, FlowConfig{})
+	for range 100 {
+		m.push(saver, "x", SendOptions{})
+		m.sent("little")
+		m.wantNothing("its turn is over")
+	}
+	for range 50 {
+		m.push(saver, strings.Repeat("x", 1000), SendOptions{})
+		m.push(other, strings.Repeat("x", 1000), SendOptions{})
+	}
+	bytes := map[uint64]int{}
+	for range 40 {
+		countBytes(t, m.sent("much"), bytes)
+	}
+	require.InDelta(t, bytes[0], bytes[2], 2000, "%v", bytes)
+}
+
 // A flow with a message now and then waits for no more than one turn of each of the others.
 func TestFloodDelaysOthersByATurn(t *testing.T) {
 	m := newTestMux(t, MuxConfig{})
