@@ -215,7 +215,7 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 			code, reason = session.CodeUnsupported, "QUIC datagrams (RFC 9221) are required"
 		}
 		_ = conn.CloseWithError(quic.ApplicationErrorCode(code), reason)
-		return nil, err
+		return nil, unusedError(err, e.ID())
 	}
 	if dialed != nil && !l.anonymous {
 		// Now the peer has proved that it holds its key.

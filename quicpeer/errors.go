@@ -1,7 +1,6 @@
 package quicpeer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -71,9 +70,19 @@ func handshakeError(err error, id certs.PeerID) error {
 	return err
 }
 
+// unusedError explains why a connection whose handshake seemed complete ended
+// before anything was sent on it. A listener judges our certificate after our
+// side of the handshake is complete, so its refusal may come then.
+func unusedError(err error, id certs.PeerID) error {
+	if e, ok := errors.AsType[*quic.ApplicationError](err); ok {
+		loss := lossOf(e)
+		return fmt.Errorf("the link ended before it was used: %w", &loss)
+	}
+	return handshakeError(err, id)
+}
+
 // lossOf says, in a session's terms, why a connection has ended.
-func lossOf(conn *quic.Conn) session.Error {
-	err := context.Cause(conn.Context())
+func lossOf(err error) session.Error {
 	if e, ok := errors.AsType[*quic.ApplicationError](err); ok {
 		return session.Error{Cause: session.CauseLinkClosed, Code: session.Code(e.ErrorCode), Reason: e.ErrorMessage, Remote: e.Remote, Err: err}
 	}

@@ -143,7 +143,7 @@ func (l *link) lost() {
 		l.idle.Stop()
 	}
 	if l.loss == nil {
-		e := lossOf(l.conn)
+		e := lossOf(context.Cause(l.conn.Context()))
 		l.loss = &e
 	}
 	loss := *l.loss
@@ -199,7 +199,7 @@ func (l *link) openSession(ctx context.Context, open session.Open, noWait bool) 
 	l.mu.Lock()
 	if !l.usableLocked() {
 		l.mu.Unlock()
-		return nil, 0, errLinkEnding
+		return nil, 0, l.ending(context.Cause(l.conn.Context()))
 	}
 	l.opening++ // keeps the link from closing as idle
 	l.resetIdle()
@@ -222,6 +222,20 @@ func (l *link) openSession(ctx context.Context, open session.Open, noWait bool) 
 // errLinkEnding: the link was found to be ending before anything was sent.
 var errLinkEnding = errors.New("quicpeer: link is ending")
 
+// ending is the error for a session that was not begun, because the link is
+// ending, or has ended for the reason in cause. A peer that refuses our identity
+// will do so again; otherwise it is errLinkEnding.
+func (l *link) ending(cause error) error {
+	if cause == nil {
+		return errLinkEnding
+	}
+	err := unusedError(cause, l.ep.ID())
+	if errors.Is(err, ErrRefused) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errLinkEnding, err)
+}
+
 func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (*session.Runner, uint64, error) {
 	var str *quic.Stream
 	var err error
@@ -237,7 +251,7 @@ func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (
 		if ctx.Err() != nil {
 			return nil, 0, context.Cause(ctx)
 		}
-		return nil, 0, errLinkEnding
+		return nil, 0, l.ending(err)
 	}
 	id := sessionID(str.StreamID())
 	return l.run(id, session.Dialed(l, controlStream{str, &l.life}, id, open, l.ep.config.Session)), id, nil
