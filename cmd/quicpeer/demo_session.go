@@ -81,7 +81,8 @@ func (s *demoSession) readSignals(ctx context.Context) {
 	}
 }
 
-// talk sends messages and, while they flow, signals.
+// talk sends messages and, while they flow, signals. It returns once the
+// messages have been handed to QUIC, not only queued.
 func (s *demoSession) talk(ctx context.Context, messages, signals int) error {
 	failed := make(chan error, 1)
 	go func() { failed <- s.sendSignals(ctx, signals) }()
@@ -94,7 +95,27 @@ func (s *demoSession) talk(ctx context.Context, messages, signals int) error {
 		s.count.Offered++
 		s.mu.Unlock()
 	}
+	if err == nil {
+		err = s.drain(ctx)
+	}
 	return errors.Join(err, <-failed)
+}
+
+// drain waits until no message is queued. There is nothing to wait on, so it
+// looks now and then; a queue of this size drains in milliseconds.
+func (s *demoSession) drain(ctx context.Context) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for s.Stats().Local.Queued > 0 {
+		select {
+		case <-tick.C:
+		case <-s.Done():
+			return s.Err()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 func (s *demoSession) sendSignals(ctx context.Context, signals int) error {

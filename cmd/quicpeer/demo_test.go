@@ -24,7 +24,7 @@ func TestDemoProvesItself(t *testing.T) {
 	out := command(t, "", exitOK, "demo", "--ports", strconv.Itoa(taken)+",0", "--loss", "10")
 	require.Contains(t, out, "cannot have that port", "the port that is taken is left alone")
 	require.Regexp(t, `bob    alice closed the session over IPv4: code 0x101, "goodbye bob, this was IPv4"\n +lost: \d+ of alice's 500 messages, \d+ of bob's 500`, out)
-	require.Regexp(t, `carol  bob closed the session over IPv4: code 0x1ff, "the demo is over"\n +lost: [1-9]\d* of bob's 500 messages, [1-9]\d* of carol's 500`, out, "the relay loses packets")
+	require.Regexp(t, `carol  bob closed the session over IPv4: code 0x1ff, "the demo is over"\n +lost: [1-9]\d* of bob's \d+ messages, [1-9]\d* of carol's \d+`, out, "the relay loses packets")
 	require.Contains(t, out, "  ok      all 6 closes were confirmed")
 	require.Contains(t, out, "All of it held")
 	require.NotContains(t, out, checkFailed)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -105,6 +107,36 @@ func TestRunWaitsForRepliesIfAsked(t *testing.T) {
 	a.say("answer", "/close 1")
 	b.wantExit("the session is over", exitOK)
 	b.want("the answer", `\] answer$`)
+}
+
+// severable returns another address of a peer, that can be cut off from it.
+func severable(t *testing.T, address string) (severed string, cut func()) {
+	t.Helper()
+	to, err := netip.ParseAddrPort(address)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	relay, err := startRelay(ctx, to.Port(), 0)
+	require.NoError(t, err)
+	cut = func() {
+		cancel()
+		relay.wait()
+	}
+	t.Cleanup(cut)
+	return relay.address(), cut
+}
+
+func TestRunTellsOfAPeerThatDoesNotConfirm(t *testing.T) {
+	t.Parallel()
+	a := listen(t, "--trust", "anyone", "--ephemeral")
+	address, cut := severable(t, a.address)
+	b := start(t, "", "run", "--ephemeral", "--dial", address, "--close-timeout", "300ms")
+	b.want("the session", `has accepted it$`)
+	cut()
+	b.say("anybody there?")
+	b.endInput()
+	out := b.wantExit("not confirmed", exitFailure)
+	require.Contains(t, out, "closed, but the peer DID NOT CONFIRM")
+	require.Contains(t, out, "what was lost is not known")
 }
 
 func TestRunRefusesStrangers(t *testing.T) {
