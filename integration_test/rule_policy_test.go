@@ -347,6 +347,7 @@ func TestRule09SameDialer(t *testing.T) {
 			simulate(t, func(t *testing.T, n *network) {
 				a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
 				b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+				n.between(a.addr, b.addr, faults{delay: 10 * time.Millisecond})
 				// Trust of its own shares no handshake: two links come up at once.
 				var dials sync.WaitGroup
 				for range 2 {
