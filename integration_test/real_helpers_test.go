@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -248,4 +249,11 @@ func sessionStreams(e *quicpeer.Endpoint) int {
 		n += l.Sessions
 	}
 	return n
+}
+
+// wantErrorIs is require.ErrorIs, which panics over some of quic-go's errors
+// when it has to print them.
+func wantErrorIs(t testing.TB, err, target error, why ...any) {
+	t.Helper()
+	require.True(t, errors.Is(err, target), "got %v, want %v: %s", err, target, fmt.Sprint(why...))
 }
