@@ -48,7 +48,7 @@ func explainDial(err error, own certs.PeerID) (cause, remedy string) {
 			fmt.Sprintf("another peer may be answering in its place; only if you know that it was given a new key, remove line %d of %s and dial again", e.Line, e.Path)
 	}
 	if e, ok := errors.AsType[*certs.UntrustedError](err); ok && !e.Incoming {
-		cause := fmt.Sprintf("the peer that answers is %s, which is not trusted", e.Peer)
+		cause := fmt.Sprintf("the peer that answers is %s,\n  which is not trusted", e.Peer)
 		if e.Want != "" {
 			cause += "; wanted is " + e.Want
 		}
