@@ -144,7 +144,7 @@ func (d *demoScript) checkIDs() {
 			wrong = append(wrong, fmt.Sprintf("%s: %s saw the id %v, not %s's", p.name, who.name, side.opened.RemoteID, other.name))
 		}
 	})
-	d.check(wrong, "both sides of all %d sessions know the other's id, and trust no others", len(d.sessions))
+	d.check(wrong, "both sides of all %d sessions verified the other's id", len(d.sessions))
 }
 
 // checkMessages: what one side says of the messages, the other says too, and

@@ -43,7 +43,7 @@ func (d *demoScript) describe(e demoEvent) string {
 		if e.Count == 0 {
 			return "has shut down"
 		}
-		return fmt.Sprintf("has shut down; %d of its sessions were open, and the other side confirmed their end", e.Count)
+		return fmt.Sprintf("has shut down, and with it %s; the other side confirmed", plural(e.Count, "session"))
 	case evFailed:
 		return "FAILED: " + e.Error
 	case evExited:
