@@ -283,4 +283,3 @@ func (d *demoScript) quit(ctx context.Context) error {
 	d.carol.tell(demoCommand{Do: doQuit, Code: codeDemoEnd, Reason: demoEndReason})
 	return d.until(ctx, "the processes to end", func() bool { return d.reports(evExited) == 3 })
 }
-
