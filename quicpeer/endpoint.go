@@ -67,7 +67,7 @@ type trustBox struct{ certs.Trust }
 
 // counters are totals of one endpoint.
 type counters struct {
-	refusedConnections, refusedSessions, busySessions, withdrawnSessions atomic.Uint64
+	refusedConnections, untrustedPeers, refusedSessions, busySessions, withdrawnSessions atomic.Uint64
 }
 
 // Listen binds the endpoint to a UDP address, "host:port". An empty host means
@@ -148,7 +148,12 @@ func (e *Endpoint) ID() certs.PeerID { return e.identity.ID() }
 type currentTrust struct{ e *Endpoint }
 
 func (c currentTrust) Verify(p certs.Peer) error {
-	return certs.Verify(c.e.trust.Load().Trust, p)
+	err := certs.Verify(c.e.trust.Load().Trust, p)
+	if err != nil {
+		c.e.counters.untrustedPeers.Add(1)
+		c.e.log.Info("peer refused", "id", p.ID, "error", err)
+	}
+	return err
 }
 
 var errNoTrust = errors.New("quicpeer: no trust is configured: set Config.Trust, or dial with DialOptions.PeerID")
@@ -173,7 +178,7 @@ func (e *Endpoint) recheck(l *link) {
 	if l.anonymous || l.trust != nil {
 		return
 	}
-	if err := (currentTrust{e}).Verify(l.peer); err != nil {
+	if err := certs.Verify(e.trust.Load().Trust, l.peer); err != nil {
 		e.log.Warn("link closed: its peer is not trusted any more", "remote", l.RemoteAddr(), "id", l.peer.ID, "error", err)
 		l.close(session.Error{Cause: session.CauseLinkClosed, Code: session.CodeRefused, Reason: "not trusted any more", Err: err})
 	}

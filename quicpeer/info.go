@@ -64,8 +64,12 @@ func (e *Endpoint) Sessions() []*Session {
 // Stats are an endpoint's totals since it began.
 type Stats struct {
 	// RefusedConnections were turned away before their handshake, by a limit
-	// or by [Config.AdmitConnection].
+	// or by [Config.AdmitConnection]. An attempt whose first flight fills
+	// several packets may count once for each.
 	RefusedConnections uint64
+	// UntrustedPeers failed their handshake because the endpoint's trust did
+	// not accept their key.
+	UntrustedPeers uint64
 	// RefusedSessions were rejected because nobody serves their protocol, or
 	// by [Config.AdmitSession].
 	RefusedSessions uint64
@@ -80,6 +84,7 @@ type Stats struct {
 func (e *Endpoint) Stats() Stats {
 	return Stats{
 		RefusedConnections: e.counters.refusedConnections.Load(),
+		UntrustedPeers:     e.counters.untrustedPeers.Load(),
 		RefusedSessions:    e.counters.refusedSessions.Load(),
 		BusySessions:       e.counters.busySessions.Load(),
 		WithdrawnSessions:  e.counters.withdrawnSessions.Load(),

@@ -25,18 +25,33 @@ func listenUDP(address string) (*net.UDPConn, error) {
 		return nil, fmt.Errorf("quicpeer: listen on %q: %w", address, err)
 	}
 	c, err := net.ListenUDP("udp", ua)
-	if err != nil && host == "" && !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
+	if err != nil && host == "" && !inUse(err) && !notPermitted(err) {
 		c, err = net.ListenUDP("udp4", ua)
 	}
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case inUse(err):
 		return nil, fmt.Errorf("quicpeer: listen on %q: the port is in use by another socket; choose another, or port 0 for any free one: %w", address, err)
-	case errors.Is(err, syscall.EACCES):
+	case notPermitted(err):
 		return nil, fmt.Errorf("quicpeer: listen on %q: not permitted; ports below 1024 need a privilege: %w", address, err)
 	case err != nil:
 		return nil, fmt.Errorf("quicpeer: listen on %q: %w", address, err)
 	}
 	return c, nil
+}
+
+// Windows has numbers of its own for these (WSAEADDRINUSE, WSAEACCES), which
+// package syscall does not map.
+const (
+	windowsInUse        = syscall.Errno(10048)
+	windowsNotPermitted = syscall.Errno(10013)
+)
+
+func inUse(err error) bool {
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windowsInUse)
+}
+
+func notPermitted(err error) bool {
+	return errors.Is(err, syscall.EACCES) || errors.Is(err, windowsNotPermitted)
 }
 
 // families are the IP versions that a socket can send to.
