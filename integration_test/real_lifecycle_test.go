@@ -31,22 +31,26 @@ func TestLifeCycleObserved(t *testing.T) {
 	}()
 	in, err := b.Accept(ctx)
 	require.NoError(t, err)
-	require.Len(t, a.Sessions(), 1, "a session that is being dialed")
-	require.Empty(t, b.Sessions(), "one that nobody has accepted")
-	opening := a.Sessions()[0]
-	require.Equal(t, session.StateOpening, opening.Snapshot().State)
+	for _, e := range []*quicpeer.Endpoint{a, b} {
+		require.Equal(t, 1, sessionStreams(e), "it is on its way")
+		require.Empty(t, e.Sessions(), "but nobody has it before it is accepted")
+	}
 	accepted, err := in.Accept(nil)
 	require.NoError(t, err)
 	require.Equal(t, session.StateOpen, accepted.Snapshot().State)
 	r := <-dialed
 	require.NoError(t, r.err)
-	require.Same(t, opening, r.s)
-	require.Equal(t, session.StateOpen, opening.Snapshot().State)
+	opened := r.s
+	require.Equal(t, session.StateOpen, opened.Snapshot().State)
+	require.Len(t, a.Sessions(), 1)
+	require.Same(t, opened, a.Sessions()[0])
+	require.Len(t, b.Sessions(), 1)
+	require.Same(t, accepted, b.Sessions()[0])
 
 	bGate.close() // CLOSE arrives, its answer does not
 	closed := make(chan error, 1)
-	go func() { closed <- opening.CloseWithError(ctx, 0x100, "enough") }()
-	snap := waitState(ctx, t, opening, session.StateClosing)
+	go func() { closed <- opened.CloseWithError(ctx, 0x100, "enough") }()
+	snap := waitState(ctx, t, opened, session.StateClosing)
 	require.Equal(t, session.StateClosing, snap.State)
 	wantErrorIs(t, snap.Err, &session.Error{Cause: session.CauseClosed, Code: 0x100})
 	snap = waitState(ctx, t, accepted, session.StateDraining)
@@ -56,7 +60,7 @@ func TestLifeCycleObserved(t *testing.T) {
 	aGate.close() // now the answer arrives, DONE does not
 	bGate.open()
 	require.NoError(t, <-closed)
-	require.Equal(t, session.StateClosed, waitState(ctx, t, opening, session.StateClosed).State)
+	require.Equal(t, session.StateClosed, waitState(ctx, t, opened, session.StateClosed).State)
 	require.Equal(t, session.StateDraining, accepted.Snapshot().State)
 	require.False(t, accepted.Stats().Complete)
 
@@ -64,9 +68,9 @@ func TestLifeCycleObserved(t *testing.T) {
 	snap = waitState(ctx, t, accepted, session.StateClosed)
 	require.Equal(t, session.StateClosed, snap.State)
 	require.True(t, accepted.Stats().Complete)
-	require.True(t, opening.Stats().Complete)
-	waitDone(ctx, t, opening, accepted)
-	_, err = opening.WaitChange(ctx, opening.Snapshot())
+	require.True(t, opened.Stats().Complete)
+	waitDone(ctx, t, opened, accepted)
+	_, err = opened.WaitChange(ctx, opened.Snapshot())
 	wantErrorIs(t, err, net.ErrClosed, "nothing will change any more")
 }
 
@@ -222,6 +226,7 @@ func TestDialCancelled(t *testing.T) {
 }
 
 func TestShutdownReportsWhatEachPeerConfirmed(t *testing.T) {
+	t.Parallel()
 	ctx := within(t, 20*time.Second)
 	hub := startPeer(t, "127.0.0.1:0", nil)
 
@@ -239,7 +244,7 @@ func TestShutdownReportsWhatEachPeerConfirmed(t *testing.T) {
 	exchange(ctx, t, unconfirmed, "is it there?")
 	dead.kill()
 
-	shutdown, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	shutdown, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	start := time.Now()
 	report, err := hub.Shutdown(shutdown, quicpeer.ShutdownOptions{Code: 0x200, Reason: "maintenance"})
