@@ -341,9 +341,6 @@ func (s *stepper) signalTaken() {
 
 // fin ends our side of the stream.
 func (s *stepper) fin() {
-	if s.finSent || s.reset {
-		return
-	}
 	s.finSent = true
 	s.do(output{kind: outFIN})
 }

@@ -39,9 +39,6 @@ func (s *stepper) flushed(t Tally) {
 
 // settle asks for the stragglers of the peer, up to the counts it stated.
 func (s *stepper) settle() {
-	if s.settling {
-		return
-	}
 	s.settling = true
 	s.do(output{kind: outSettle, tally: s.peer, unknown: s.bareFIN})
 }
@@ -49,10 +46,10 @@ func (s *stepper) settle() {
 // settledNow: the receive side is frozen. If the peer closed, it is told our
 // counts with CLOSE_ACK; if we did, with DONE.
 func (s *stepper) settledNow(t Tally) {
-	if s.settled || s.state != StateClosing && s.state != StateDraining {
+	if !s.settling || s.state == StateClosed {
 		return
 	}
-	s.settled = true
+	s.settling, s.settled = false, true
 	s.counts.Received, s.counts.Late, s.counts.Dropped = t.Received, t.Late, t.Dropped
 	if s.state == StateDraining {
 		s.counts.Sent, s.counts.End = t.Sent, t.End
@@ -150,7 +147,7 @@ func (s *stepper) peersClose(f Close) {
 		s.withdraw()
 		s.changeState(StateDraining)
 		s.stopSend()
-		s.settling, s.settled = true, true
+		s.settled = true
 		s.ackPeersClose()
 	case StateOpen:
 		s.changeState(StateDraining)
@@ -180,7 +177,7 @@ func (s *stepper) closeAckRead(f CloseAck) {
 	case f.SignalsReceived > s.signalsSent:
 		s.violation("CLOSE_ACK counts more signals than were sent")
 		return
-	case s.peerClosed && !s.bareFIN && (f.Sent != s.peer.Sent || f.End != s.peer.End):
+	case s.peerClosed && (f.Sent != s.peer.Sent || f.End != s.peer.End):
 		s.violation("CLOSE_ACK contradicts the counts of CLOSE")
 		return
 	}
