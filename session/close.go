@@ -30,7 +30,7 @@ func (s *Session) Close(ctx context.Context) error {
 // At most half of the time is spent on handing over queued messages; what is
 // still queued then is dropped and counted. Messages and signals that arrived
 // before stay readable. Of several calls the first decides code, reason and
-// time; the others wait for the same result.
+// time; the others wait for the same result, or until their ctx ends.
 //
 // The code is 0 or at least [FirstApplicationCode], the reason at most
 // [MaxReason] bytes of UTF-8.
@@ -218,8 +218,7 @@ func (s *Session) startSettle(now time.Time, peer Tally, unknown bool) {
 		case <-s.done:
 			return
 		}
-		s.flow.CloseReceive(errEnded)
-		s.step(input{kind: inSettled, tally: s.tally()})
+		s.step(s.freeze())
 	}()
 }
 

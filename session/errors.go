@@ -76,7 +76,9 @@ type Error struct {
 	// Remote is true if the peer ended it, false if this side did.
 	Remote bool
 	// Confirmed is true once the other side is known to know: the peer
-	// acknowledged our CLOSE, or it was the peer who told us.
+	// acknowledged our CLOSE, or it was the peer who told us. Calls that
+	// return before our CLOSE is acknowledged have an *Error of their own, in
+	// which it is false.
 	Confirmed bool
 	// RetryAfter is how long the peer asks to wait before the next attempt.
 	// Only with CauseRejected; zero if it did not say.

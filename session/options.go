@@ -35,8 +35,8 @@ type Options struct {
 	// Queues bound both directions of a session, and say what happens when
 	// they are full.
 	Queues datagram.FlowConfig
-	// CloseTimeout bounds a close whose context has no deadline. Zero means
-	// 5 seconds.
+	// CloseTimeout bounds a close whose context has no deadline. Zero or less
+	// means 5 seconds.
 	CloseTimeout time.Duration
 }
 
