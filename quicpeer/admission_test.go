@@ -1,0 +1,73 @@
+package quicpeer
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func udp(s string) net.Addr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
+
+func TestSourceIsAnIPv4AddressOrAnIPv6Site(t *testing.T) {
+	same := func(a, b string) bool { return source(udp(a)) == source(udp(b)) }
+	require.True(t, same("192.0.2.1:1", "192.0.2.1:2"), "ports do not count")
+	require.True(t, same("192.0.2.1:1", "[::ffff:192.0.2.1]:1"), "IPv4-mapped is IPv4")
+	require.False(t, same("192.0.2.1:1", "192.0.2.2:1"))
+	require.True(t, same("[2001:db8::1]:1", "[2001:db8::ffff:0:0:1]:1"), "one /64")
+	require.False(t, same("[2001:db8::1]:1", "[2001:db8:0:1::1]:1"))
+	require.True(t, same("[fe80::1%eth0]:1", "[fe80::1]:1"), "the zone does not count")
+	require.False(t, source(&net.UnixAddr{Name: "x"}).IsValid())
+}
+
+func TestAdmissionCountsLinks(t *testing.T) {
+	a := newAdmission(Limits{Links: 3, LinksPerAddress: 2})
+	one, two := source(udp("192.0.2.1:1")), source(udp("192.0.2.2:1"))
+	release, err := a.take(one)
+	require.NoError(t, err)
+	_, err = a.take(one)
+	require.NoError(t, err)
+	_, err = a.take(one)
+	require.ErrorIs(t, err, errTooManyLinks, "two of one address")
+	_, err = a.take(two)
+	require.NoError(t, err)
+	_, err = a.take(netip.Prefix{})
+	require.ErrorIs(t, err, errTooManyLinks, "three in all, dialed ones too")
+	release()
+	_, err = a.take(one)
+	require.NoError(t, err)
+}
+
+func TestAdmissionForgetsAddresses(t *testing.T) {
+	a := newAdmission(Limits{Links: -1, LinksPerAddress: 1})
+	for i := range 100 {
+		release, err := a.take(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32))
+		require.NoError(t, err)
+		release()
+	}
+	require.Empty(t, a.from)
+	require.Zero(t, a.links)
+}
+
+func TestNewcomersProveTheirAddressWhenThereAreMany(t *testing.T) {
+	a := newAdmission(Limits{HandshakesPerSecond: 10})
+	now := time.Now()
+	asked := func(n int) (proofs int) {
+		for range n {
+			if a.mustProve(now) {
+				proofs++
+			}
+		}
+		return proofs
+	}
+	require.Equal(t, 0, asked(10), "a burst of a second's worth")
+	require.Equal(t, 5, asked(5), "the bucket is empty")
+	now = now.Add(500 * time.Millisecond)
+	require.Equal(t, 2, asked(7), "five more after half a second")
+	now = now.Add(time.Hour)
+	require.Equal(t, 1, asked(11), "it never holds more than a second's worth")
+	a = newAdmission(Limits{HandshakesPerSecond: -1})
+	require.Equal(t, 0, asked(1000), "never ask")
+}
