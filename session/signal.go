@@ -43,6 +43,10 @@ func (s *Session) Signal(ctx context.Context, payload []byte) error {
 		}
 		s.mu.Lock()
 	}
+	if ctx.Err() != nil { // there would be nobody to hear the outcome
+		s.unlock()
+		return &SignalError{Outcome: ErrSignalNotSent, Cause: context.Cause(ctx)}
+	}
 	s.stepLocked(input{kind: inSignal, frame: Signal{Payload: payload}})
 	w := &signalWait{number: s.m.signalsSent, done: make(chan struct{})}
 	s.signalling = append(s.signalling, w)

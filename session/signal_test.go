@@ -89,6 +89,9 @@ func TestSignalCancelled(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "delivered", string(got), "giving up does not take it back")
 
+		require.ErrorIs(t, p.b.Signal(ctx, nil), ErrSignalNotSent, "a ctx that is over before sends nothing")
+		require.Zero(t, p.b.Stats().SignalsSent)
+
 		_, err = p.a.ReceiveSignal(ctx)
 		require.Equal(t, context.DeadlineExceeded, err)
 		require.NoError(t, p.b.Err())
