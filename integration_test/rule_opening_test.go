@@ -400,6 +400,7 @@ func TestRule05LinkStreamCostsTheLink(t *testing.T) {
 		for why, act := range bad {
 			p := h.dial(b)
 			_, r := p.openAccepted(b)
+			synctest.Wait() // b has read the stream's type: a reset before that would be of no link stream
 			act(p)
 			code, _ := p.wantClosed(why)
 			require.Equal(t, session.CodeViolation, code, why)

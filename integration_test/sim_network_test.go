@@ -44,6 +44,10 @@ type faults struct {
 	blackhole bool          // nothing gets through
 }
 
+// bubbleTime bounds a bubble's virtual time: endpoints that send heartbeats
+// would go on for ever.
+const bubbleTime = 2 * time.Hour
+
 // simulate runs a test in a bubble of virtual time. Bubbles run in parallel.
 func simulate(t *testing.T, f func(t *testing.T, n *network)) {
 	t.Helper()
@@ -63,6 +67,8 @@ func bubble(t *testing.T, seed uint64, f func(t *testing.T, n *network)) {
 			paths:  make(map[path]faults),
 		}
 		t.Cleanup(n.close) // the hosts' own cleanups come before
+		watchdog := time.AfterFunc(bubbleTime, func() { panic(t.Name() + " waits for something that does not come") })
+		t.Cleanup(func() { watchdog.Stop() })
 		f(t, n)
 	})
 }
