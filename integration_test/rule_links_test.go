@@ -3,6 +3,8 @@ package integration_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -358,6 +360,30 @@ func TestRule17NoResumptionAndNoSNI(t *testing.T) {
 		}
 		require.EqualValues(t, 3, hellos.Load())
 	})
+}
+
+// A host name that is dialed shows to nobody on the path if the id is pinned.
+// Names are resolved by the system, so this one test has a real socket.
+func TestRule17NoSNIForANameEither(t *testing.T) {
+	identity := newIdentity(t)
+	names := make(chan string, 10)
+	config := identity.ServerTLS(quicpeer.ALPN, certs.Anyone(), false)
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		names <- hello.ServerName
+		return nil, errors.New("seen enough")
+	}
+	listener, err := quic.ListenAddr("127.0.0.1:0", config, rawConfig())
+	require.NoError(t, err)
+	defer listener.Close()
+	e, err := quicpeer.Listen("127.0.0.1:0", nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close(t.Context())) }()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, err)
+	_, err = e.Dial(t.Context(), "localhost:"+port, &quicpeer.DialOptions{PeerID: identity.ID()})
+	require.Error(t, err)
+	require.Len(t, names, 1, "this machine resolves localhost: %v", err)
+	require.Empty(t, <-names)
 }
 
 // What a listener offers: no tickets.

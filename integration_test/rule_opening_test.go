@@ -170,6 +170,29 @@ func TestRule01MalformedDatagrams(t *testing.T) {
 	})
 }
 
+// QUIC removes repeated packets, not a sender's repeated numbers.
+func TestRule01RepeatedNumbers(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		b, p := rawPair(t, n, quicpeer.Config{})
+		s, r := p.openAccepted(b)
+		p.number = 9000
+		p.message(s.id, "one")
+		p.number = 9000
+		p.message(s.id, "one again")
+		p.number = 9001 - 8192
+		p.message(s.id, "the oldest in the window")
+		p.number = 9000 - 8192
+		p.message(s.id, "too old to tell")
+		arrive()
+		s.write(session.Close{Sent: 4, End: 9001})
+		messages, _ := drain(t, r)
+		require.Equal(t, [][]byte{[]byte("one"), []byte("the oldest in the window")}, messages)
+		drops := b.mux().DatagramDrops
+		require.EqualValues(t, 1, drops[datagram.ReasonDuplicate])
+		require.EqualValues(t, 1, drops[datagram.ReasonOldNumber])
+	})
+}
+
 func TestRule02NoOpenInTime(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
 		_, p := rawPair(t, n, quicpeer.Config{})

@@ -13,7 +13,7 @@ import (
 )
 
 // network is a simulated one, in virtual time: packets between its hosts may
-// be lost, delayed, reordered, repeated, filtered, or sent by another address
+// be lost, delayed, reordered, repeated, or sent by another address
 // than before. Only its goroutines and those of the hosts run in the test's
 // bubble, so a test's time is exact.
 //
@@ -26,7 +26,6 @@ type network struct {
 	host   map[netip.AddrPort]netip.AddrPort // and the way back
 	routes map[netip.AddrPort]netip.AddrPort // packets for one address that go to another
 	paths  map[path]faults
-	filter func(from, to netip.AddrPort, data []byte) bool // true: the packet is lost
 	links  []*simnet.SimulatedLink
 	lost   int
 }
@@ -136,8 +135,7 @@ func (n *network) send(p simnet.Packet) {
 		to = netip.AddrPort{} // its NAT knows nothing of this address any more
 	}
 	f := n.paths[path{from, to}]
-	lost := f.blackhole || f.loss > 0 && n.random.Float64() < f.loss ||
-		n.filter != nil && n.filter(from, to, p.Data)
+	lost := f.blackhole || f.loss > 0 && n.random.Float64() < f.loss
 	twice := f.duplicate > 0 && n.random.Float64() < f.duplicate
 	receiver := n.hosts[to]
 	if lost || receiver == nil {
@@ -199,14 +197,6 @@ func (n *network) black(from, to net.Addr, hole bool) {
 	f := n.paths[p]
 	f.blackhole = hole
 	n.paths[p] = f
-}
-
-// loseIf loses the packets for which f, called under the network's lock,
-// returns true. Nil ends it.
-func (n *network) loseIf(f func(from, to netip.AddrPort, data []byte) bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.filter = f
 }
 
 // rebind gives a host another address to the outside, as a NAT does that has
