@@ -229,6 +229,9 @@ func (l *link) ending(cause error) error {
 	if cause == nil {
 		return errLinkEnding
 	}
+	l.mu.Lock()
+	l.closing = true // QUIC's streams end before its context does: no dial after this one is to find it usable
+	l.mu.Unlock()
 	err := unusedError(cause, l.ep.ID())
 	if errors.Is(err, ErrRefused) {
 		return err

@@ -57,6 +57,7 @@ func TestRefusalBeforeTheLinkIsUsed(t *testing.T) {
 		_, _, err = l.openRunner(ctx, session.Open{}, noWait)
 		wantIs(t, err, ErrRefused)
 		require.False(t, l.notActedOn(0, err), "there is no use in trying again")
+		require.True(t, l.closing, "the next dial, which may be trusted, makes a new link")
 	}
 	_, _, err = l.openSession(ctx, session.Open{}, false)
 	wantIs(t, err, ErrRefused)
