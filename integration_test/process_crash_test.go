@@ -92,13 +92,14 @@ func TestRestartNoticedWithinTwoHeartbeats(t *testing.T) {
 	e := startPeer(t, "127.0.0.1:0", nil)
 
 	before := startChild(t)
-	bound := before.call(ctx, t, request{Op: "listen", Address: "127.0.0.1:0", KeyFile: keyFile})
+	bound := before.call(ctx, t, request{Op: "listen", Address: keptAddress(t), KeyFile: keyFile})
 	id, err := certs.ParsePeerID(bound.ID)
 	require.NoError(t, err)
 	dial := &quicpeer.DialOptions{Protocol: chat, PeerID: id}
 	s, err := e.Dial(ctx, bound.Addr, dial)
 	require.NoError(t, err)
 	exchange(ctx, t, s, "before the restart")
+	untilQuiet(ctx, t, e) // or packets on their way would find out sooner
 
 	before.kill()
 	after := startChild(t)
@@ -118,6 +119,24 @@ func TestRestartNoticedWithinTwoHeartbeats(t *testing.T) {
 	exchange(ctx, t, s, "after the restart")
 }
 
+// untilQuiet waits until nothing has been sent or received on an endpoint's
+// links for a while.
+func untilQuiet(ctx context.Context, t testing.TB, e *quicpeer.Endpoint) {
+	t.Helper()
+	var packets uint64
+	var since time.Time
+	until(ctx, t, "the links are quiet", func() bool {
+		var now uint64
+		for _, l := range e.Links() {
+			now += l.Transport.PacketsSent + l.Transport.PacketsReceived
+		}
+		if now != packets {
+			packets, since = now, time.Now()
+		}
+		return time.Since(since) > 300*time.Millisecond
+	})
+}
+
 // The one who restarts is the one who had dialed, and dials again at once: it
 // is accepted anew, and the session it had before is known to be over.
 func TestRestartedDialerIsAcceptedAnew(t *testing.T) {
@@ -128,7 +147,7 @@ func TestRestartedDialerIsAcceptedAnew(t *testing.T) {
 	dial := request{Op: "dial", Address: e.Addr().String(), Count: 1}
 
 	before := startChild(t)
-	bound := before.call(ctx, t, request{Op: "listen", Address: "127.0.0.1:0", KeyFile: keyFile})
+	bound := before.call(ctx, t, request{Op: "listen", Address: keptAddress(t), KeyFile: keyFile})
 	accepted := make(chan *quicpeer.Session, 2)
 	e.Handle(chat, func(in *quicpeer.Incoming) {
 		if s, err := in.Accept(nil); err == nil {

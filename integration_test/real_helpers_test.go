@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +54,23 @@ func startPeer(t testing.TB, address string, c *quicpeer.Config) *quicpeer.Endpo
 	require.NoError(t, err)
 	closePeer(t, e)
 	return e
+}
+
+// keptAddress returns a free address of this machine, for tests that bind it
+// more than once: its port is none that a system gives to those who ask for
+// port 0, so nobody takes it in between.
+func keptAddress(t testing.TB) string {
+	t.Helper()
+	for {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		pc, err := net.ListenPacket("udp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		require.NoError(t, err)
+		require.NoError(t, pc.Close())
+		return address
+	}
 }
 
 // closePeer closes an endpoint with the test, which by then may have closed

@@ -1,12 +1,12 @@
 package integration_test
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"runtime"
-	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -66,17 +66,26 @@ func backAtBase(ctx context.Context, t testing.TB, base, slack footprint) {
 	t.Logf("back at base: heap %+d KiB, goroutines %+d", (now.heap-base.heap)>>10, now.goroutines-base.goroutines)
 }
 
-// holders describes what holds the most memory, and who is there, in some
-// dozen lines each.
+// holders describes what holds the most memory, and who is there.
 func holders() string {
 	var text strings.Builder
-	for _, profile := range []string{"heap", "goroutine"} {
-		var all bytes.Buffer
-		_ = pprof.Lookup(profile).WriteTo(&all, 1)
-		lines := strings.SplitAfter(all.String(), "\n")
-		text.WriteString(strings.Join(lines[:min(len(lines), 60)], ""))
+	n, _ := runtime.MemProfile(nil, false)
+	records := make([]runtime.MemProfileRecord, n+50)
+	n, _ = runtime.MemProfile(records, false)
+	records = records[:n]
+	slices.SortFunc(records, func(a, b runtime.MemProfileRecord) int { return cmp.Compare(b.InUseBytes(), a.InUseBytes()) })
+	for _, r := range records[:min(n, 10)] {
+		fmt.Fprintf(&text, "%d KiB in %d objects:", r.InUseBytes()>>10, r.InUseObjects())
+		frames := runtime.CallersFrames(r.Stack())
+		for more := true; more; {
+			var f runtime.Frame
+			f, more = frames.Next()
+			fmt.Fprintf(&text, " %s:%d", f.Function, f.Line)
+		}
+		text.WriteByte('\n')
 	}
-	return text.String()
+	all := stacks()
+	return text.String() + all[:min(len(all), 8<<10)]
 }
 
 // each runs f for 0 to n-1, at most so many at a time, and returns the first
@@ -119,7 +128,7 @@ func TestMemoryBackAtBaseAfterThousandSessions(t *testing.T) {
 	require.NoError(t, err)
 	config := chatConfig()
 	config.Identity = id
-	client := startPeer(t, "127.0.0.1:0", config)
+	client := startPeer(t, keptAddress(t), config)
 	address := server.Addr().String()
 	run := func(n int) {
 		require.NoError(t, each(n, 50, func(int) error { return use(ctx, client, address, 0x100) }))
@@ -203,7 +212,7 @@ func twoHundredLinks(ctx context.Context, t *testing.T, links int) {
 	before := measure()
 	config := chatConfig()
 	config.Limits.LinksPerAddress = links
-	hub, err := quicpeer.Listen("127.0.0.1:0", config)
+	hub, err := quicpeer.Listen(keptAddress(t), config)
 	require.NoError(t, err)
 	echo(hub)
 	peers := make([]*quicpeer.Endpoint, links)
