@@ -85,7 +85,8 @@ func (e *Endpoint) linkTo(ctx context.Context, address, host string, port uint16
 // reuse finds a live link for a dial. An address alone never decides: the
 // certificate verified on the link must satisfy this dial's trust, and without
 // an expected id only a link that this endpoint dialed itself, at the same
-// address, on an unchanged path, will do. Anonymous links are never reused.
+// address, on an unchanged path, will do. An anonymous link has no id, and its peer
+// dialed it: it is never used.
 func (e *Endpoint) reuse(address string, o *DialOptions) *link {
 	trust := o.trust()
 	if trust == nil {
@@ -98,7 +99,6 @@ func (e *Endpoint) reuse(address string, o *DialOptions) *link {
 	var found []*link
 	for l := range e.links {
 		switch {
-		case l.anonymous:
 		case !o.PeerID.IsZero() && l.peer.ID == o.PeerID:
 			found = append(found, l)
 		case o.PeerID.IsZero() && l.dialed != nil && l.dialed.address == address && addrPort(l.conn.RemoteAddr()) == l.dialed.addr:

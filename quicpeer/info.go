@@ -63,8 +63,9 @@ func (e *Endpoint) Sessions() []*Session {
 
 // Stats are an endpoint's totals since it began.
 type Stats struct {
-	// RefusedConnections were turned away before their handshake, by a limit
-	// or by [Config.AdmitConnection]. An attempt whose first flight fills
+	// RefusedConnections counts the first packets of connections that were
+	// turned away, by a limit or by [Config.AdmitConnection]. One attempt may
+	// send several. An attempt whose first flight fills
 	// several packets may count once for each.
 	RefusedConnections uint64
 	// UntrustedPeers failed their handshake because the endpoint's trust did
