@@ -198,12 +198,12 @@ func TestThousandSessionsOverOneLink(t *testing.T) {
 
 func TestTwoHundredLinksOnOneEndpoint(t *testing.T) {
 	const links = 200
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 60*time.Second)
 	growRuntime(30 * links)
 	twoHundredLinks(ctx, t, 5) // what the first handshakes of a process build, and keep, is not a link's
 	base := measure()
 	twoHundredLinks(ctx, t, links)
-	backAtBase(ctx, t, base, footprint{heap: 500 << 10, goroutines: 2})
+	backAtBase(within(t, 60*time.Second), t, base, footprint{heap: 500 << 10, goroutines: 2})
 }
 
 // twoHundredLinks makes that many links, or another number, between one
@@ -217,7 +217,10 @@ func twoHundredLinks(ctx context.Context, t *testing.T, links int) {
 	echo(hub)
 	peers := make([]*quicpeer.Endpoint, links)
 	sessions := make([]*quicpeer.Session, links)
-	err = each(links, 10, func(i int) (err error) {
+	// Two at once, not more: QUIC remembers a closed connection for three probe
+	// timeouts (RFC 9000 section 10.2), and the socket's buffers with it, and
+	// these timeouts are long where handshakes have waited for each other.
+	err = each(links, 2, func(i int) (err error) {
 		if peers[i], err = quicpeer.Listen("127.0.0.1:0", chatConfig()); err != nil {
 			return err
 		}
@@ -231,7 +234,7 @@ func twoHundredLinks(ctx context.Context, t *testing.T, links int) {
 	})
 	require.NoError(t, err)
 	require.Len(t, hub.Links(), links)
-	require.NoError(t, each(links, 50, func(i int) error { return tryExchange(ctx, sessions[i], fmt.Sprint("on link ", i)) }))
+	require.NoError(t, each(links, 10, func(i int) error { return tryExchange(ctx, sessions[i], fmt.Sprint("on link ", i)) }))
 	full := measure()
 	t.Logf("%d links: one, with a session, costs %d KiB of heap and %.1f goroutines, both ends and an endpoint together", links,
 		(full.heap-before.heap)/int64(links)>>10, float64(full.goroutines-before.goroutines)/float64(links))
