@@ -315,3 +315,40 @@ func TestRule05ViolationInADatagram(t *testing.T) {
 		require.ErrorIs(t, p.b.Err(), &Error{Cause: CauseAborted, Code: CodeViolation, Remote: true})
 	})
 }
+
+// A session's place is kept while signals of it wait to be taken, and while
+// something holds it.
+func TestCreditIsKept(t *testing.T) {
+	t.Run("for signals", func(t *testing.T) {
+		testPair(t, nil, func(t *testing.T, p *pair) {
+			for range 2 {
+				go func() { _ = p.a.Signal(t.Context(), []byte("read me")) }()
+			}
+			synctest.Wait()
+			require.NoError(t, p.a.Close(t.Context()))
+			<-p.b.Done()
+			synctest.Wait()
+			for range 2 {
+				require.Zero(t, p.bStream.credits(), "unread signals wait")
+				_, err := p.b.ReceiveSignal(t.Context())
+				require.NoError(t, err)
+			}
+			require.Equal(t, 1, p.bStream.credits())
+		})
+	})
+	t.Run("for a handler", func(t *testing.T) {
+		testLinks(t, func(t *testing.T, client, server *testLink) {
+			r, _, theirs := client.dial(Open{Protocol: "p"})
+			in := <-server.offered
+			release, ok := Hold(in)
+			require.True(t, ok)
+			r.GiveUp(t.Context())
+			synctest.Wait()
+			require.Zero(t, theirs.credits(), "its handler still runs")
+			release()
+			require.Equal(t, 1, theirs.credits())
+			_, ok = Hold(in)
+			require.False(t, ok, "its place is given to another")
+		})
+	})
+}

@@ -43,6 +43,26 @@ func (s *Session) begin(in input) {
 	s.unlock()
 }
 
+// Hold keeps the place of an incoming session among those that the peer may
+// have open, until release is called: something works on it, which may take
+// longer than the session lasts. It reports false if the place has already been
+// given back.
+func Hold(in *Incoming) (release func(), ok bool) {
+	s := in.s
+	s.mu.Lock()
+	defer s.unlock()
+	if s.released {
+		return nil, false
+	}
+	s.held = true
+	return func() {
+		s.mu.Lock()
+		s.held = false
+		s.releaseCredit()
+		s.unlock()
+	}, true
+}
+
 // Session returns the session.
 func (r *Runner) Session() *Session { return r.s }
 
@@ -165,6 +185,14 @@ func (r *Runner) Unproven() bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	return r.s.m.reset || r.s.m.closeAcked && !r.s.m.peerClosed
+}
+
+// Finished reports whether the session and its stream are over, and the link
+// has been told, or is being told.
+func (r *Runner) Finished() bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.m.finished
 }
 
 // Live reports whether the session is one that an application has: accepted,

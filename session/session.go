@@ -53,6 +53,7 @@ type Session struct {
 	signals    [][]byte      // received, not yet taken
 	signalling []*signalWait // ours, in order, not yet taken by the peer's application
 	report     reportState
+	held       bool // the peer's stream credit is kept for now: Hold
 	released   bool // the peer's stream credit has been given back
 }
 
@@ -272,7 +273,10 @@ func (s *Session) ended() {
 // pile up unread queues by opening and closing. The stack gives the credit out
 // only when the stream has ended too.
 func (s *Session) releaseCredit() {
-	if s.opener || s.released || s.m.state != StateClosed {
+	if s.opener || s.released || s.held || s.m.state != StateClosed {
+		return
+	}
+	if len(s.signals) > 0 && !s.closing {
 		return
 	}
 	if s.flow != nil && !s.closing {

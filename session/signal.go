@@ -116,6 +116,7 @@ func (s *Session) ReceiveSignal(ctx context.Context) ([]byte, error) {
 		s.signals = nil
 	}
 	s.stepLocked(input{kind: inSignalTaken})
+	s.releaseCredit()
 	s.unlock()
 	return payload, nil
 }
