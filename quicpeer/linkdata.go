@@ -95,12 +95,13 @@ func (l *link) checkPath() {
 	}
 	remote := addrPort(l.conn.RemoteAddr())
 	l.mu.Lock()
-	if moved := l.remote; moved != remote {
-		l.remote = remote
-		changed = true
-		l.ep.log.Info("peer moved", "id", l.peer.ID, "from", moved, "to", remote)
-	}
+	before := l.remote
+	l.remote = remote
 	l.mu.Unlock()
+	if before != remote {
+		changed = true
+		l.ep.log.Info("peer moved", "id", l.peer.ID, "from", before, "to", remote)
+	}
 	if changed {
 		l.tellChange()
 	}
