@@ -10,14 +10,16 @@ import (
 
 // Accept returns the next session that a peer wants to open, of one of
 // [Config.Protocols]. It waits for ctx, or returns [ErrEndpointClosed] once the
-// endpoint is closed. The caller answers with [session.Incoming.Accept] or
+// endpoint is closed, and what befell the socket if that has failed. The caller answers with [session.Incoming.Accept] or
 // [session.Incoming.Reject].
 func (e *Endpoint) Accept(ctx context.Context) (*Incoming, error) { return e.backlog.take(ctx) }
 
 // Handle serves a protocol with a handler: it is called for each incoming
 // session of that protocol, on a goroutine of its own, and answers it. Such
 // sessions do not wait for Accept. How many there can be at once is bounded by
-// [Limits].SessionsPerLink and Links. A nil handler ends it for new sessions.
+// [Limits].SessionsPerLink and Links: a session keeps its place among those
+// that the peer may have open until its handler has returned. A nil handler
+// ends it for new sessions.
 func (e *Endpoint) Handle(protocol string, handler func(*Incoming)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -45,8 +47,18 @@ func (e *Endpoint) offer(in *Incoming) {
 		e.counters.refusedSessions.Add(1)
 		_ = in.Reject(session.CodeRefused, "", 0)
 	case handler != nil:
-		go handler(in)
-	case !e.backlog.put(in):
+		release, ok := session.Hold(in)
+		if !ok {
+			return // it was taken back, and its place is given to another
+		}
+		go func() {
+			defer release()
+			handler(in)
+		}()
+	case e.backlog.put(in):
+	case e.isClosing():
+		_ = in.Reject(session.CodeGoingAway, "the endpoint is shutting down", 0)
+	default:
 		e.counters.busySessions.Add(1)
 		_ = in.Reject(session.CodeBusy, "too many sessions wait to be accepted", 0)
 	}
@@ -65,7 +77,7 @@ type backlog struct {
 
 	mu      sync.Mutex
 	waiting []*Incoming
-	closed  bool
+	err     error         // why nothing comes any more
 	changed chan struct{} // closed at the next change
 }
 
@@ -79,11 +91,11 @@ func (b *backlog) wake() {
 	b.changed = make(chan struct{})
 }
 
-// put reports false when the backlog is full or closed.
+// put reports false when the backlog is full, closed or failed.
 func (b *backlog) put(in *Incoming) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || len(b.waiting) >= b.limit {
+	if b.err != nil || len(b.waiting) >= b.limit {
 		return false
 	}
 	b.waiting = append(b.waiting, in)
@@ -111,10 +123,10 @@ func (b *backlog) take(ctx context.Context) (*Incoming, error) {
 			b.mu.Unlock()
 			return in, nil
 		}
-		closed, changed := b.closed, b.changed
+		err, changed := b.err, b.changed
 		b.mu.Unlock()
-		if closed {
-			return nil, ErrEndpointClosed
+		if err != nil {
+			return nil, err
 		}
 		select {
 		case <-changed:
@@ -124,13 +136,23 @@ func (b *backlog) take(ctx context.Context) (*Incoming, error) {
 	}
 }
 
+// fail ends all that wait, and all that come: the socket has failed.
+func (b *backlog) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = err
+		b.wake()
+	}
+}
+
 // close ends all that wait, and returns the sessions that were left.
 func (b *backlog) close() []*Incoming {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left := b.waiting
 	b.waiting = nil
-	b.closed = true
+	b.err = ErrEndpointClosed
 	b.wake()
 	return left
 }

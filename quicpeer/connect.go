@@ -151,7 +151,7 @@ func (e *Endpoint) connect(ctx context.Context, address, host string, port uint1
 	addrs, err := e.resolve(ctx, host, port)
 	if err != nil {
 		release()
-		return nil, err
+		return nil, e.ifClosing(err)
 	}
 	tlsConfig := e.identity.ClientTLS(ALPN, verify, address)
 	conn, addr, err := race(ctx, addrs, func(ctx context.Context, to netip.AddrPort) (*quic.Conn, error) {
@@ -161,13 +161,19 @@ func (e *Endpoint) connect(ctx context.Context, address, host string, port uint1
 	})
 	if err != nil {
 		release()
-		if e.isClosing() && errors.Is(err, quic.ErrTransportClosed) {
-			return nil, ErrEndpointClosed
-		}
-		return nil, handshakeError(err, e.ID())
+		return nil, handshakeError(e.ifClosing(err), e.ID())
 	}
 	context.AfterFunc(conn.Context(), release)
 	return e.addLink(conn, &target{address: address, name: address, addr: addr}, own)
+}
+
+// ifClosing explains an error that Shutdown has caused: it cancels dials, and
+// then ends the transport.
+func (e *Endpoint) ifClosing(err error) error {
+	if e.isClosing() && (errors.Is(err, quic.ErrTransportClosed) || errors.Is(err, context.Canceled)) {
+		return ErrEndpointClosed
+	}
+	return err
 }
 
 // resolve returns the addresses to try, in order, families alternating

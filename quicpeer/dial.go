@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/oneportnet/quicpeer/certs"
@@ -59,10 +60,12 @@ const dialAttempts = 3
 // the background. If the peer surely did not act on the open, because its link
 // was going away or idle, it is tried again unseen.
 func (e *Endpoint) Dial(ctx context.Context, address string, o *DialOptions) (*Session, error) {
-	if o == nil {
-		o = &DialOptions{}
+	var options DialOptions // a copy: a handshake that others share may outlive this call
+	if o != nil {
+		options = *o
+		options.Metadata = slices.Clone(o.Metadata)
 	}
-	s, err := e.dial(ctx, address, o)
+	s, err := e.dial(ctx, address, &options)
 	if err != nil {
 		return nil, &DialError{Address: address, Err: err}
 	}
@@ -135,6 +138,9 @@ func dialOutcome(err error, own certs.PeerID) error {
 		return err
 	}
 	switch e.Cause {
+	case session.CauseClosed:
+		// Nobody but Shutdown closes a session that Dial has not returned.
+		return fmt.Errorf("%w: %w", ErrEndpointClosed, e)
 	case session.CauseLinkLost, session.CauseLinkClosed, session.CausePeerRestarted, session.CauseSuperseded:
 		// A listener judges our certificate after our handshake is complete:
 		// its refusal arrives as the loss of a link that seemed up.

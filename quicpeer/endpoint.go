@@ -54,6 +54,7 @@ type Endpoint struct {
 	backlog    backlog
 	background sync.WaitGroup // the accept loop, and connections on their way to a link
 	ended      chan struct{}  // closed when nothing is left
+	result     error          // of the shutdown; set before ended is closed
 
 	mu       sync.Mutex
 	links    map[*link]struct{}
@@ -200,6 +201,10 @@ func (e *Endpoint) acceptLinks() {
 	for {
 		conn, err := e.listener.Accept(context.Background())
 		if err != nil {
+			if !e.isClosing() {
+				e.log.Error("the socket has failed", "error", err)
+				e.backlog.fail(fmt.Errorf("quicpeer: the socket has failed: %w", err))
+			}
 			return
 		}
 		e.background.Go(func() {
@@ -233,6 +238,8 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 			return nil, err
 		}
 	}
+	// Before anybody can find the link: nothing may come before SETTINGS.
+	l.out.begin(session.Settings{InstanceID: e.instance, HasInstanceID: true})
 	e.mu.Lock()
 	if e.closing {
 		e.mu.Unlock()

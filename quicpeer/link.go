@@ -31,18 +31,21 @@ type link struct {
 	out       linkWriter
 	peer      certs.Peer // its ID is zero if anonymous
 	anonymous bool
-	dialed    *target       // what this side dialed; nil if the peer did
-	trust     certs.Trust   // what the peer was verified with, if not the endpoint's trust
-	exporter  [32]byte      // orders links between the same two peers
-	pings     pinger        // PING and PONG
-	life      heartbeats    // is the peer's process there?
-	since     time.Time     // when it came up
+	dialed    *target         // what this side dialed; nil if the peer did
+	trust     certs.Trust     // what the peer was verified with, if not the endpoint's trust
+	exporter  [32]byte        // orders links between the same two peers
+	pings     pinger          // PING and PONG
+	life      heartbeats      // is the peer's process there?
+	since     time.Time       // when it came up
+	mayOpen   context.Context // ends once no session may begin: either side has sent GOAWAY
+	noOpens   context.CancelFunc
 	done      chan struct{} // closed when every goroutine of the link has ended
 	gone      sync.WaitGroup
 
 	mu         sync.Mutex
 	sessions   map[uint64]*session.Runner // until their streams are over
 	opening    int                        // sessions that are about to be opened
+	openers    sync.WaitGroup             // the same; none is added once awaySent is set
 	idle       *time.Timer                // runs while there is neither
 	nextRemote uint64                     // the id that the peer's next session will have
 	settings   session.Settings           // the peer's, zero until they come
@@ -96,6 +99,7 @@ func newLink(e *Endpoint, conn *quic.Conn, dialed *target, trust certs.Trust) (*
 		sessions: make(map[uint64]*session.Runner),
 		remote:   addrPort(conn.RemoteAddr()),
 	}
+	l.mayOpen, l.noOpens = context.WithCancel(conn.Context())
 	copy(l.exporter[:], secret)
 	if dialed != nil {
 		l.nextRemote = 1 // the peer is QUIC's server: its ids are odd
@@ -116,9 +120,8 @@ func newLink(e *Endpoint, conn *quic.Conn, dialed *target, trust certs.Trust) (*
 	return l, nil
 }
 
-// start sends SETTINGS and sets the goroutines off.
+// start sets the goroutines off.
 func (l *link) start() {
-	l.out.begin(session.Settings{InstanceID: l.ep.instance, HasInstanceID: true})
 	l.life.begin(l.since)
 	l.mu.Lock()
 	l.resetIdle()
@@ -150,11 +153,11 @@ func (l *link) lost() {
 	runners := l.runners()
 	l.mu.Unlock()
 	l.mux.Close()
-	l.pings.fail(&loss)
 	l.ep.log.Info("link ended", "remote", l.RemoteAddr(), "id", l.peer.ID, "cause", loss.Error(), "sessions", len(runners))
 	for _, r := range runners {
 		r.LinkLost(loss)
 	}
+	l.pings.fail(&loss) // after its session knows, a Ping returns the session's cause
 }
 
 // close ends the link with CONNECTION_CLOSE. Sessions that still live learn
@@ -202,13 +205,16 @@ func (l *link) openSession(ctx context.Context, open session.Open, noWait bool) 
 		return nil, 0, l.ending(context.Cause(l.conn.Context()))
 	}
 	l.opening++ // keeps the link from closing as idle
+	l.openers.Add(1)
 	l.resetIdle()
 	l.mu.Unlock()
 
 	r, id, err := l.openRunner(ctx, open, noWait)
 	l.mu.Lock()
 	l.opening--
+	l.openers.Done()
 	l.resetIdle()
+	l.endIfLast()
 	l.mu.Unlock()
 	if err != nil {
 		return nil, id, err
@@ -240,24 +246,38 @@ func (l *link) ending(cause error) error {
 }
 
 func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (*session.Runner, uint64, error) {
-	var str *quic.Stream
-	var err error
-	if noWait {
-		str, err = l.conn.OpenStream()
-		if _, ok := errors.AsType[*quic.StreamLimitReachedError](err); ok {
+	str, err := l.conn.OpenStream()
+	if _, ok := errors.AsType[*quic.StreamLimitReachedError](err); ok {
+		if noWait {
 			return nil, 0, fmt.Errorf("%w: the peer allows no more sessions on its link now", ErrLimit)
 		}
-	} else {
-		str, err = l.conn.OpenStreamSync(ctx)
+		str, err = l.waitForStream(ctx)
 	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, 0, context.Cause(ctx)
-		}
+	usable := l.usable()
+	switch {
+	case err == nil && usable:
+	case err == nil: // after a GOAWAY no session may begin
+		controlStream{str, &l.life}.Reset(session.CodeCancelled)
+		return nil, 0, l.ending(context.Cause(l.conn.Context()))
+	case ctx.Err() != nil:
+		return nil, 0, context.Cause(ctx)
+	case !usable && l.conn.Context().Err() == nil && errors.Is(err, context.Canceled):
+		return nil, 0, errLinkEnding
+	default:
 		return nil, 0, l.ending(err)
 	}
 	id := sessionID(str.StreamID())
 	return l.run(id, session.Dialed(l, controlStream{str, &l.life}, id, open, l.ep.config.Session)), id, nil
+}
+
+// waitForStream waits until the peer allows another stream, and no longer than
+// sessions may begin on the link.
+func (l *link) waitForStream(ctx context.Context) (*quic.Stream, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(l.mayOpen, cancel)
+	defer stop()
+	return l.conn.OpenStreamSync(ctx)
 }
 
 // acceptSessions takes the sessions that the peer opens.
@@ -291,6 +311,9 @@ func (l *link) run(id uint64, r *session.Runner) *session.Runner {
 	l.resetIdle()
 	l.gone.Go(r.Run)
 	l.mu.Unlock()
+	if r.Finished() {
+		l.Finished(r) // it was over before it was entered, and must not stay
+	}
 	return r
 }
 

@@ -3,12 +3,19 @@ package quicpeer
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/oneportnet/quicpeer/datagram"
+	"github.com/oneportnet/quicpeer/session"
 )
 
 func TestSessionIDsFollowStreamIDs(t *testing.T) {
@@ -115,4 +122,56 @@ func TestBacklogIsBoundedAndInOrder(t *testing.T) {
 	require.Equal(t, []*Incoming{first}, b.close())
 	_, err = b.take(t.Context())
 	require.ErrorIs(t, err, ErrEndpointClosed)
+}
+
+// deadStream is a control stream that the peer has torn.
+type deadStream struct{}
+
+func (deadStream) Read([]byte) (int, error)                     { return 0, io.ErrClosedPipe }
+func (deadStream) TryWrite([]byte) error                        { return io.ErrClosedPipe }
+func (deadStream) Write([]byte) (int, error)                    { return 0, io.ErrClosedPipe }
+func (deadStream) CloseWrite()                                  {}
+func (deadStream) Reset(session.Code)                           {}
+func (deadStream) OnStopSending(func(session.Code)) func() bool { return func() bool { return true } }
+func (deadStream) ReleaseCredit()                               {}
+
+// STOP_SENDING can end a session before its link has entered it.
+func TestSessionThatEndedBeforeItWasEnteredIsForgotten(t *testing.T) {
+	l := &link{mux: datagram.NewMux(datagram.MuxConfig{}), sessions: make(map[uint64]*session.Runner)}
+	r := session.Arrived(l, deadStream{}, 0, session.Options{})
+	r.LinkLost(session.Error{Cause: session.CauseAborted, Remote: true})
+	l.run(0, r)
+	l.gone.Wait()
+	require.Empty(t, l.sessions, "it would keep the link from ending as idle")
+	require.True(t, l.idle.Stop(), "the idle timer runs")
+}
+
+// A logger may ask the endpoint anything.
+func TestPeerMovedIsLoggedWithoutALock(t *testing.T) {
+	var moved atomic.Bool
+	var listening atomic.Pointer[Endpoint]
+	e := listenChat(t, Config{Logger: slog.New(onLog{"peer moved", func() {
+		moved.Store(len(listening.Load().Links()) == 1)
+	}})})
+	listening.Store(e)
+	bareDial(t, e)
+	until(t, "the link is up", func() bool { return len(e.Links()) == 1 })
+	l := onlyLink(e)
+	l.mu.Lock()
+	l.remote = netip.AddrPort{}
+	l.mu.Unlock()
+	until(t, "the move is noticed", moved.Load)
+}
+
+// Dials that share a handshake may outlive the call that began it.
+func TestDialDoesNotKeepItsOptions(t *testing.T) {
+	e, peer := listenChat(t, Config{}), listenChat(t, Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 20 {
+		o := &DialOptions{Protocol: chat}
+		_, err := e.Dial(ctx, peer.Addr().String(), o)
+		require.ErrorIs(t, err, context.Canceled)
+		o.PeerID = e.ID() // a race, if anybody still looks
+	}
 }

@@ -121,6 +121,7 @@ func (l *link) goAwayRead(g session.GoAway) {
 		g.FirstRefused = old.FirstRefused // it can only come down
 	}
 	l.away = &g
+	l.noOpens()
 	l.endIfLast()
 	l.mu.Unlock()
 	l.ep.log.Info("peer is going away", "remote", l.RemoteAddr(), "id", l.peer.ID, "code", g.Code.String(), "reason", g.Reason)
@@ -134,6 +135,7 @@ func (l *link) goAway(code session.Code, reason string, deadline time.Duration) 
 		return
 	}
 	l.awaySent = true
+	l.noOpens()
 	first := l.nextRemote
 	l.mu.Unlock()
 	l.out.write(session.GoAway{Code: code, Reason: reason, Deadline: deadline, FirstRefused: first})

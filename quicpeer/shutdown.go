@@ -49,21 +49,18 @@ func (r ShutdownReport) Err() error {
 	return errors.Join(errs...)
 }
 
-// closesAtOnce bounds how many sessions are closed at the same time: enough
-// that a thousand take a few round trips, few enough not to flood the peers.
-const closesAtOnce = 256
-
 // Close ends the endpoint: it closes every session with code 0, waits until
 // the peers have confirmed, closes the links, and then the socket. Without a
 // deadline in ctx every close has the session's CloseTimeout. It returns nil
 // if every peer confirmed; else the errors of those that did not, joined. The
-// endpoint is closed in any case. A second call waits for the first.
+// endpoint is closed in any case. A second call waits for the first, and returns
+// the same.
 func (e *Endpoint) Close(ctx context.Context) error {
 	r, err := e.Shutdown(ctx, ShutdownOptions{})
 	if errors.Is(err, ErrEndpointClosed) {
 		select {
 		case <-e.ended:
-			return nil
+			return e.result
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -106,17 +103,24 @@ func (e *Endpoint) Shutdown(ctx context.Context, o ShutdownOptions) (ShutdownRep
 	if d, ok := ctx.Deadline(); ok {
 		deadline = min(deadline, time.Until(d))
 	}
-	var runners []*session.Runner
 	for _, l := range links {
 		l.goAway(o.Code, o.Reason, deadline)
+	}
+	var ends []ending
+	for _, l := range links {
+		l.openers.Wait() // they do not wait any more
 		l.mu.Lock()
-		runners = append(runners, l.runners()...)
+		runners := l.runners()
 		l.mu.Unlock()
+		for _, r := range runners {
+			ends = append(ends, ending{r, r.Live()})
+		}
 	}
 	if o.Drain > 0 {
-		waitAll(ctx, runners, o.Drain)
+		waitAll(ctx, ends, o.Drain)
 	}
-	report := closeAll(ctx, runners, o)
+	report := closeAll(ctx, ends, o)
+	e.result = report.Err()
 
 	var wg sync.WaitGroup
 	for _, l := range links {
@@ -135,11 +139,17 @@ func (e *Endpoint) Shutdown(ctx context.Context, o ShutdownOptions) (ShutdownRep
 	return report, nil
 }
 
+// ending is a session at a shutdown.
+type ending struct {
+	*session.Runner
+	lived bool // when the shutdown began
+}
+
 // waitAll waits until every session has ended by itself, for at most d.
-func waitAll(ctx context.Context, runners []*session.Runner, d time.Duration) {
+func waitAll(ctx context.Context, ends []ending, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	for _, r := range runners {
+	for _, r := range ends {
 		select {
 		case <-r.Session().Done():
 		case <-timer.C:
@@ -150,29 +160,29 @@ func waitAll(ctx context.Context, runners []*session.Runner, d time.Duration) {
 	}
 }
 
-// closeAll closes the sessions, many at a time, and tells what became of each.
-func closeAll(ctx context.Context, runners []*session.Runner, o ShutdownOptions) ShutdownReport {
+// closeAll closes the sessions, all at once, so that none waits for a peer that
+// is not its own, and tells what became of each.
+func closeAll(ctx context.Context, ends []ending, o ShutdownOptions) ShutdownReport {
 	var report ShutdownReport
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, closesAtOnce)
-	for _, r := range runners {
-		s := r.Session()
-		switch s.State() {
-		case session.StateIncoming, session.StateOpening:
-			// Never open here: taken back or rejected, which is no news to
-			// report.
+	for _, r := range ends {
+		if !r.lived && !r.Live() {
+			// No application has it here: taken back or rejected, which is no
+			// news to report.
 			wg.Go(func() { r.GiveUp(ctx) })
 			continue
-		case session.StateClosed:
-			continue // only its stream has not ended yet
 		}
-		slots <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-slots }()
-			err := r.CloseWith(ctx, o.Code, o.Reason)
+			s := r.Session()
+			var err error
+			if s.State() == session.StateClosed {
+				err = s.Err() // it ended while others were drained
+			} else {
+				err = r.CloseWith(ctx, o.Code, o.Reason)
+			}
 			if e, ok := errors.AsType[*session.Error](err); ok && e.Cause == session.CauseClosed && e.Confirmed {
-				err = nil // the peer was faster
+				err = nil // the peer was faster, or the application
 			}
 			id, _ := s.RemoteID()
 			mu.Lock()
