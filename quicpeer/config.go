@@ -92,7 +92,8 @@ type Config struct {
 	// handler ([Endpoint.Handle]) are rejected as refused.
 	Protocols []string
 	// AdmitConnection, if set, may turn away a connection attempt before its
-	// handshake. It must return quickly, and may be called concurrently.
+	// handshake. It must return quickly, and may be called concurrently, and
+	// again for another packet of an attempt that it has turned away.
 	AdmitConnection func(ConnectionInfo) error
 	// AdmitSession, if set, sees every incoming session before Accept or a
 	// handler do. It may reject it and return false, or return true. It may
