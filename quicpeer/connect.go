@@ -164,7 +164,7 @@ func (e *Endpoint) connect(ctx context.Context, address, host string, port uint1
 		return nil, handshakeError(e.ifClosing(err), e.ID())
 	}
 	context.AfterFunc(conn.Context(), release)
-	return e.addLink(conn, &target{address: address, name: address, addr: addr}, own)
+	return e.addLink(conn, &target{address: address, addr: addr}, own)
 }
 
 // ifClosing explains an error that Shutdown has caused: it cancels dials, and

@@ -90,8 +90,11 @@ func (e *Endpoint) dial(ctx context.Context, address string, o *DialOptions) (*S
 		if err == nil {
 			return s, nil
 		}
-		if attempt == dialAttempts || ctx.Err() != nil || !l.notActedOn(id, err) {
+		if ctx.Err() != nil || !l.notActedOn(id, err) {
 			return nil, dialOutcome(err, e.ID())
+		}
+		if attempt == dialAttempts {
+			return nil, fmt.Errorf("%w: %w", ErrNotActedOn, err)
 		}
 		e.log.Debug("open tried again", "address", address, "error", err)
 	}

@@ -25,6 +25,10 @@ var (
 	// lost before the peer answered: its application may have seen the
 	// session or not.
 	ErrOutcomeUnknown = errors.New("quicpeer: the link was lost before the peer answered, outcome unknown")
+	// ErrNotActedOn is wrapped by the error of Dial when the peer surely did
+	// not act on the open, and trying again did not help: it is shutting
+	// down. Nothing has happened there; another peer may be asked.
+	ErrNotActedOn = errors.New("quicpeer: the peer is going away and did not act on the open")
 	// ErrLimit is wrapped by the error of Dial when a limit is reached: the
 	// endpoint's links, or, with [DialOptions.NoWait], the sessions that the
 	// peer allows on its link.
@@ -48,23 +52,37 @@ func (e *DialError) Error() string { return fmt.Sprintf("quicpeer: dial %s: %v",
 // Unwrap returns the cause.
 func (e *DialError) Unwrap() error { return e.Err }
 
-// TLS alerts as QUIC carries them: 0x100 + the alert (RFC 9001 section 4.8).
+// alertFirst is what a TLS alert is added to, to make a QUIC error code
+// (RFC 9001 section 4.8).
+const alertFirst = 0x100
+
+// TLS alerts (RFC 8446 section 6.2).
 const (
-	alertFirst                 = 0x100
-	alertLast                  = 0x1ff
-	alertNoApplicationProtocol = 0x178
+	alertBadCertificate        = 42
+	alertIllegalParameter      = 47
+	alertUnknownCA             = 48
+	alertAccessDenied          = 49
+	alertCertificateRequired   = 116
+	alertNoApplicationProtocol = 120
 )
+
+// refuses reports whether an alert says that its sender does not want our
+// certificate, or wants one.
+func refuses(alert quic.TransportErrorCode) bool {
+	return alert >= alertBadCertificate && alert <= alertUnknownCA && alert != alertIllegalParameter ||
+		alert == alertAccessDenied || alert == alertCertificateRequired
+}
 
 // handshakeError explains why a handshake failed.
 func handshakeError(err error, id certs.PeerID) error {
 	var te *quic.TransportError
-	if !errors.As(err, &te) || te.ErrorCode < alertFirst || te.ErrorCode > alertLast {
+	if !errors.As(err, &te) || te.ErrorCode < alertFirst {
 		return err
 	}
-	switch {
-	case te.ErrorCode == alertNoApplicationProtocol:
+	switch alert := te.ErrorCode - alertFirst; {
+	case alert == alertNoApplicationProtocol:
 		return fmt.Errorf("%w (%w)", ErrWrongProtocol, err)
-	case te.Remote:
+	case te.Remote && refuses(alert):
 		return fmt.Errorf("%w: add its id %v to the peer's trust (%w)", ErrRefused, id, err)
 	}
 	return err

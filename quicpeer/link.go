@@ -61,7 +61,6 @@ type link struct {
 // target is what a Dial asked for.
 type target struct {
 	address string         // as given
-	name    string         // its host
 	addr    netip.AddrPort // where the handshake succeeded
 }
 
@@ -87,7 +86,7 @@ func newLink(e *Endpoint, conn *quic.Conn, dialed *target, trust certs.Trust) (*
 	peer, known := certs.PeerFromState(state.TLS)
 	peer.Incoming = dialed == nil
 	if dialed != nil {
-		peer.Name = dialed.name
+		peer.Name = dialed.address
 	}
 	secret, err := state.TLS.ExportKeyingMaterial(exporterLabel, nil, exporterLength)
 	if err != nil {

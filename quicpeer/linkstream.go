@@ -117,13 +117,17 @@ func (l *link) settingsRead(s session.Settings) {
 
 func (l *link) goAwayRead(g session.GoAway) {
 	l.mu.Lock()
-	if old := l.away; old != nil && g.FirstRefused > old.FirstRefused {
-		g.FirstRefused = old.FirstRefused // it can only come down
+	old := l.away
+	if old != nil {
+		g.FirstRefused = min(g.FirstRefused, old.FirstRefused) // it can only come down
 	}
 	l.away = &g
 	l.noOpens()
 	l.endIfLast()
 	l.mu.Unlock()
+	if old != nil {
+		return
+	}
 	l.ep.log.Info("peer is going away", "remote", l.RemoteAddr(), "id", l.peer.ID, "code", g.Code.String(), "reason", g.Reason)
 }
 
@@ -165,6 +169,10 @@ type linkWriter struct {
 // and time out.
 const maxHeld = 8 << 10
 
+// flushPiece is how much is written at once: less than the smallest flow
+// control window that a peer may give its link stream.
+const flushPiece = 1024
+
 // begin writes the stream type, SETTINGS, and a frame of a reserved type, so
 // that peers stay used to skipping what they do not know.
 func (w *linkWriter) begin(s session.Settings) {
@@ -200,11 +208,12 @@ func (w *linkWriter) flush() {
 }
 
 func (w *linkWriter) flushLocked() {
-	if len(w.held) > 0 {
-		if w.stream.TryWriteAll(w.held) != nil {
+	for len(w.held) > 0 {
+		n := min(len(w.held), flushPiece)
+		if w.stream.TryWriteAll(w.held[:n]) != nil {
 			return // no credit now, or the link has ended
 		}
-		w.held = w.held[:0]
+		w.held = append(w.held[:0], w.held[n:]...)
 	}
 	if w.last != nil && w.stream.TryWriteAll(w.last.Append(nil)) == nil {
 		w.last = nil
@@ -253,6 +262,14 @@ func (p *pinger) ping(ctx context.Context, token [8]byte, send func()) (time.Dur
 	case <-ctx.Done():
 		p.mu.Lock()
 		defer p.mu.Unlock()
+		select {
+		case at, ok := <-w.done: // a result beats a cancelled context
+			if ok {
+				return at.Sub(w.sent), nil
+			}
+			return 0, p.err
+		default:
+		}
 		for i, other := range p.waiting {
 			if other == w {
 				p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)

@@ -92,3 +92,19 @@ func TestClosedBeforeTheLinkIsUsed(t *testing.T) {
 	wantIs(t, err, want)
 	require.True(t, l.notActedOn(0, err), "it may be tried again on another link")
 }
+
+// Only what a peer says about our certificate is a refusal of it.
+func TestRefusalIsToldFromOtherAlerts(t *testing.T) {
+	id := certs.PeerID{1}
+	alert := func(n quic.TransportErrorCode, remote bool) error {
+		return handshakeError(&quic.TransportError{ErrorCode: alertFirst + n, Remote: remote}, id)
+	}
+	for _, n := range []quic.TransportErrorCode{42, 43, 44, 45, 46, 48, 49, 116} {
+		wantIs(t, alert(n, true), ErrRefused)
+		require.False(t, errors.Is(alert(n, false), ErrRefused), "alert %d is our own", n)
+	}
+	for _, n := range []quic.TransportErrorCode{10, 40, 47, 50, 70, 80, 109} {
+		require.False(t, errors.Is(alert(n, true), ErrRefused), "alert %d", n)
+	}
+	wantIs(t, alert(120, true), ErrWrongProtocol)
+}

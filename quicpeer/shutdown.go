@@ -99,7 +99,11 @@ func (e *Endpoint) Shutdown(ctx context.Context, o ShutdownOptions) (ShutdownRep
 	for _, in := range e.backlog.close() {
 		_ = in.Reject(session.CodeGoingAway, "the endpoint is shutting down", 0)
 	}
-	deadline := o.Drain
+	closing := e.config.Session.CloseTimeout
+	if closing <= 0 {
+		closing = session.DefaultCloseTimeout
+	}
+	deadline := o.Drain + closing + lingerTimeout
 	if d, ok := ctx.Deadline(); ok {
 		deadline = min(deadline, time.Until(d))
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"net"
+	"slices"
 	"time"
 
 	"github.com/oneportnet/quicpeer/certs"
@@ -39,7 +40,7 @@ func (i *Incoming) RemoteID() (certs.PeerID, bool) { return i.s.RemoteID() }
 // The error is ErrAnswered, or wraps ErrWithdrawn if the peer has gone in the
 // meantime.
 func (i *Incoming) Accept(metadata []byte) (*Session, error) {
-	a := Accept{Metadata: metadata}
+	a := Accept{Metadata: slices.Clone(metadata)}
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}

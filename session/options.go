@@ -26,6 +26,10 @@ const (
 	reservedEvery = 16
 )
 
+// DefaultCloseTimeout bounds a close for which neither its context nor
+// [Options] say how long it may take.
+const DefaultCloseTimeout = closeTimeout
+
 // noDeadline is a machine's deadline while it waits for nothing.
 var noDeadline time.Time
 
@@ -42,7 +46,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.CloseTimeout <= 0 {
-		o.CloseTimeout = closeTimeout
+		o.CloseTimeout = DefaultCloseTimeout
 	}
 	return o
 }
