@@ -60,6 +60,10 @@
 // A message counts as sent when the datagram that holds it, or its first fragment, was handed to QUIC. What expires or
 // is dropped before was never sent.
 //
+// [Mux.SetLimit] holds messages back until the peer has taken what was sent before: see "Credit and the datagram window"
+// in session/PROTOCOL.md. In a burst, datagrams are made to fill their packets to the byte, because packets of one size
+// are what send offload takes.
+//
 // # Receiving
 //
 // [Mux.Handle] takes a datagram apart. Repeats within the newest 8,192 numbers are dropped, older numbers too. Messages

@@ -159,6 +159,7 @@ func (f *Flow) deliver(payload []byte) {
 	}
 	r.queue.pushBack(payload)
 	r.bytes += len(payload)
+	f.mux.recv.pressed = f.mux.recv.pressed || 2*r.queue.len() > f.cfg.ReceiveMessages || 2*r.bytes > f.cfg.ReceiveBytes
 	if r.queue.large() {
 		f.mux.recv.noteGrown(f)
 	}

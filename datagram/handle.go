@@ -23,6 +23,10 @@ type Event struct {
 	Token   [8]byte
 	Credit  Credit
 	Err     error
+	// Owed: this datagram is the first that no credit covers. Credit for it is due within 25 ms: QueueCredit.
+	Owed bool
+	// Pressed: a receive queue is more than half full. Its application may need the processor more than the link does.
+	Pressed bool
 }
 
 // Handle takes a received datagram apart. It belongs to the Mux from now on: payloads that applications will read are
@@ -30,24 +34,35 @@ type Event struct {
 func (m *Mux) Handle(now time.Time, d []byte) Event {
 	r := &m.recv
 	r.mu.Lock()
-	defer r.unlock()
+	r.pressed = false
+	e, due := r.handle(now, d)
+	e.Pressed = r.pressed
+	r.unlock()
+	if due {
+		m.QueueCredit()
+	}
+	return e
+}
+
+// handle is Handle, and reports whether credit is due.
+func (r *receiver) handle(now time.Time, d []byte) (e Event, due bool) {
 	r.received++
 	r.bytes += uint64(len(d))
 	if r.closed {
 		r.datagramDrops[ReasonLinkClosed]++
-		return Event{}
+		return Event{}, false
 	}
 	h, body, err := ParseHeader(d)
 	if err != nil {
-		return r.malformed(err)
+		return r.malformed(err), false
 	}
 	if r.numbers.old(h.Number) {
 		r.datagramDrops[ReasonOldNumber]++
-		return Event{}
+		return Event{}, false
 	}
 	if r.numbers.seen(h.Number) {
 		r.datagramDrops[ReasonDuplicate]++
-		return Event{}
+		return Event{}, false
 	}
 	if h.Number >= r.numbers.end {
 		r.timeline.record(now, h.Number+1)
@@ -55,7 +70,11 @@ func (m *Mux) Handle(now time.Time, d []byte) Event {
 	r.numbers.mark(h.Number)
 	r.taken++
 
-	e := Event{}
+	switch h.Kind {
+	case KindHeartbeat, KindHeartbeatEcho, KindCredit:
+	default:
+		e.Owed, due = r.cover()
+	}
 	switch h.Kind {
 	case KindMessage:
 		var message Message
@@ -85,13 +104,15 @@ func (m *Mux) Handle(now time.Time, d []byte) Event {
 		e.Credit, err = ParseCredit(body)
 	default:
 		r.datagramDrops[ReasonUnknownKind]++
-		return Event{}
+		return e, due
 	}
 	if err != nil {
-		return r.malformed(err)
+		bad := r.malformed(err)
+		bad.Owed = e.Owed
+		return bad, due
 	}
 	r.accepted++
-	return e
+	return e, due
 }
 
 // malformed counts a datagram that does not parse. It is a violation if it names a session that is open here.

@@ -24,6 +24,7 @@ type MuxConfig struct {
 	Client      bool // our parity: the ids of the sessions we open have bit 0 = 0 at a client, 1 at a server
 	MaxDatagram int  // largest datagram that QUIC takes now; 0 or less: DefaultMaxDatagram
 	MaxMessage  int  // largest message that is reassembled; 0 or less: DefaultMaxMessage
+	CreditEvery int  // after how many datagrams credit is given; 0 or less: none, this side states no window
 }
 
 // A Mux is the data plane of one link: it numbers datagrams, takes turns between the flows, takes received datagrams

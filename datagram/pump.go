@@ -67,6 +67,7 @@ func (m *Mux) nextControl(buf []byte) ([]byte, bool) {
 		if d := AppendHeartbeat(buf, s.number, true, s.echo.value); s.fits(d) {
 			s.hand.kind, s.hand.token = KindHeartbeatEcho, s.echo.value
 			s.answered = true
+			s.creditQueued = s.creditQueued || m.recv.creditEvery > 0
 			return d, true
 		}
 	}
@@ -92,6 +93,9 @@ func (s *sender) fits(d []byte) bool {
 
 // nextMessages makes a message, bundle or fragment.
 func (s *sender) nextMessages(now time.Time, buf []byte, header int) ([]byte, bool) {
+	if s.held() {
+		return nil, false
+	}
 	f, it, isPartial := s.turn(now)
 	if f == nil {
 		return nil, false
@@ -116,7 +120,8 @@ func (s *sender) nextMessages(now time.Time, buf []byte, header int) ([]byte, bo
 	if len(s.hand.items) == 1 {
 		h := &s.hand.items[0]
 		s.hand.kind = KindMessage
-		return AppendMessage(buf, s.number, Message{h.flow.id, h.item.buf.bytes()}), true
+		d := AppendMessage(buf, s.number, Message{h.flow.id, h.item.buf.bytes()})
+		return s.fill(d, f != nil), true
 	}
 	s.hand.kind = KindBundle
 	d := AppendHeader(buf, Header{KindBundle, s.number})
@@ -124,7 +129,15 @@ func (s *sender) nextMessages(now time.Time, buf []byte, header int) ([]byte, bo
 		h := &s.hand.items[i]
 		d = AppendBundleItem(d, Message{h.flow.id, h.item.buf.bytes()})
 	}
-	return d, true
+	return s.fill(d, f != nil), true
+}
+
+// fill makes d fill its packet, if it nearly does and others come behind it.
+func (s *sender) fill(d []byte, more bool) []byte {
+	if !more {
+		return d
+	}
+	return stretch(d, s.maxDatagram)
 }
 
 // take moves the front of f's queue into the hand.

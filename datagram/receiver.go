@@ -5,9 +5,12 @@ import "time"
 // receiver is the receiving side of a Mux. mu guards everything below it, and the receiving sides of all flows.
 type receiver struct {
 	lockable
-	closed     bool
-	parity     uint64 // bit 0 of the ids of sessions that we open
-	maxMessage uint64
+	closed      bool
+	parity      uint64 // bit 0 of the ids of sessions that we open
+	maxMessage  uint64
+	pressed     bool // a queue was found more than half full
+	creditEvery int  // datagrams between two credits; 0: no credit is given
+	uncovered   int  // datagrams with messages that came since the last credit was made
 
 	// flows holds the sessions that may still get datagrams: opened, or nil where only announced.
 	flows   map[uint64]*Flow
@@ -31,6 +34,7 @@ func (r *receiver) init(c MuxConfig) {
 		r.parity = 1
 	}
 	r.maxMessage = uint64(c.MaxMessage)
+	r.creditEvery = max(c.CreditEvery, 0)
 	r.flows = map[uint64]*Flow{}
 	r.numbers = newWindow(windowSize)
 }
@@ -97,6 +101,7 @@ func (r *receiver) close() {
 func (r *receiver) credit() Credit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.uncovered = 0
 	return Credit{End: r.numbers.end, Taken: r.taken}
 }
 

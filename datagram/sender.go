@@ -10,6 +10,7 @@ type sender struct {
 	closed      bool
 	maxDatagram int
 	number      uint64 // of the next datagram
+	limit       uint64 // messages wait from this number on; 0: there is no window
 	bytes       uint64
 
 	heartbeat, echo token
