@@ -137,7 +137,7 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 
 // connectionIDLength is the length of the connection ids we hand out: 8 bytes
 // make collisions, and guesses by an attacker off the path, hopeless.
-const connectionIDLength = 8
+const connectionIDLength = 17
 
 // Addr returns the address of the endpoint's one UDP port.
 func (e *Endpoint) Addr() net.Addr { return e.socket.LocalAddr() }
@@ -239,7 +239,7 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 		}
 	}
 	// Before anybody can find the link: nothing may come before SETTINGS.
-	l.out.begin(session.Settings{InstanceID: e.instance, HasInstanceID: true})
+	l.out.begin(session.Settings{InstanceID: e.instance, HasInstanceID: true, Window: ownWindow})
 	e.mu.Lock()
 	if e.closing {
 		e.mu.Unlock()

@@ -36,6 +36,8 @@ type link struct {
 	exporter  [32]byte        // orders links between the same two peers
 	pings     pinger          // PING and PONG
 	life      heartbeats      // is the peer's process there?
+	credit    *time.Timer     // runs while credit is owed; the receiving goroutine's
+	stalls    int             // probe timeouts that passed since messages could go; the pump's
 	since     time.Time       // when it came up
 	mayOpen   context.Context // ends once no session may begin: either side has sent GOAWAY
 	noOpens   context.CancelFunc
@@ -49,6 +51,7 @@ type link struct {
 	idle       *time.Timer                // runs while there is neither
 	nextRemote uint64                     // the id that the peer's next session will have
 	settings   session.Settings           // the peer's, zero until they come
+	window     window                     // how far our datagrams may be ahead of the peer
 	away       *session.GoAway            // the peer's GOAWAY
 	awaySent   bool
 	rejecting  bool           // the peer has rejected a session as going away
@@ -110,7 +113,7 @@ func newLink(e *Endpoint, conn *quic.Conn, dialed *target, trust certs.Trust) (*
 	if limit < minDatagram {
 		return nil, fmt.Errorf("%w: it takes frames of %d bytes, at least %d are needed", ErrNoDatagrams, limit, minDatagram)
 	}
-	l.mux = datagram.NewMux(datagram.MuxConfig{Client: dialed != nil, MaxDatagram: limit, MaxMessage: session.DefaultMaxMessage})
+	l.mux = datagram.NewMux(datagram.MuxConfig{Client: dialed != nil, MaxDatagram: limit, MaxMessage: session.DefaultMaxMessage, CreditEvery: creditEvery})
 	str, err := conn.OpenUniStream()
 	if err != nil {
 		return nil, fmt.Errorf("quicpeer: open the link stream: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -17,15 +18,19 @@ import (
 // goroutine that may wait in SendDatagram, which has no context.
 func (l *link) pump() {
 	buf := make([]byte, 0, 1500)
+	checked := l.since
 	for {
-		d, ok := l.mux.Next(time.Now(), buf)
+		now := time.Now()
+		if now.Sub(checked) >= busyCheck {
+			checked = now
+			l.checkPath()
+		}
+		d, ok := l.mux.Next(now, buf)
 		if !ok {
-			select {
-			case <-l.mux.Wake():
-				continue
-			case <-l.conn.Context().Done():
+			if !l.waitToPump() {
 				return
 			}
+			continue
 		}
 		err := l.conn.SendDatagram(d)
 		if err == nil {
@@ -41,6 +46,44 @@ func (l *link) pump() {
 	}
 }
 
+// busyCheck is how often the path is looked at while datagrams are sent: soon
+// enough to use what discovery of its size has found, and seldom enough to
+// cost nothing.
+const busyCheck = 100 * time.Millisecond
+
+// waitToPump waits until there may be something to hand over, and reports false
+// once the link has ended. While messages wait for credit only, it asks for
+// that: credit, or all that calls for it, may have been lost.
+func (l *link) waitToPump() bool {
+	var stall <-chan time.Time
+	if l.mux.Held() {
+		timer := time.NewTimer(l.pto())
+		defer timer.Stop()
+		stall = timer.C
+	} else {
+		l.stalls = 0
+	}
+	select {
+	case <-l.mux.Wake():
+		return true
+	case <-l.conn.Context().Done():
+		return false
+	case <-stall:
+	}
+	if l.stalls++; l.stalls < maxStalls {
+		l.heartbeat()
+		return true
+	}
+	l.stalls = 0
+	given := l.mux.NextNumber()
+	l.mu.Lock()
+	l.window.end = given
+	limit := l.window.limit(0)
+	l.mu.Unlock()
+	l.mux.SetLimit(limit)
+	return true
+}
+
 // receive takes datagrams off QUIC's short queue at once: what waits there too
 // long is lost unseen.
 func (l *link) receive() {
@@ -52,12 +95,21 @@ func (l *link) receive() {
 		}
 		now := time.Now()
 		ev := l.mux.Handle(now, d)
+		if ev.Pressed {
+			runtime.Gosched() // let the application read, rather than drop what it would
+		}
+		if ev.Owed {
+			l.owe()
+		}
 		switch ev.Kind {
 		case datagram.EventHeartbeat:
 			l.life.heard(now)
 			l.mux.QueueHeartbeat(true, ev.Token)
 		case datagram.EventHeartbeatEcho:
 			l.life.echoed(now)
+		case datagram.EventCredit:
+			l.life.heard(now)
+			l.credited(now, ev.Credit)
 		case datagram.EventViolation:
 			l.mu.Lock()
 			r := l.sessions[ev.Session]
@@ -69,6 +121,34 @@ func (l *link) receive() {
 			l.life.heard(now)
 		}
 	}
+}
+
+// credited takes credit from the peer. One that was overtaken by a later one,
+// or that claims what was never sent, says nothing.
+func (l *link) credited(now time.Time, c datagram.Credit) {
+	stats := l.conn.ConnectionStats()
+	given := l.mux.NextNumber()
+	l.mu.Lock()
+	if c.End < l.window.end || c.End > given {
+		l.mu.Unlock()
+		return
+	}
+	limit := l.window.credit(now, c.End, c.Taken, pathState{stats.MinRTT, stats.SmoothedRTT, stats.PacketsLost})
+	l.mu.Unlock()
+	l.mux.SetLimit(limit)
+}
+
+// owe has credit sent soon, if it is not due before.
+func (l *link) owe() {
+	if l.credit == nil {
+		l.credit = time.AfterFunc(creditDelay, func() {
+			if l.mux.CreditOwed() {
+				l.mux.QueueCredit()
+			}
+		})
+		return
+	}
+	l.credit.Reset(creditDelay)
 }
 
 // oversized is longer than any datagram: sending it does nothing but tell how
@@ -159,9 +239,7 @@ func (l *link) tend() {
 
 // beat sends one heartbeat, and what else is due as often.
 func (l *link) beat(now time.Time) {
-	var token [8]byte
-	_, _ = rand.Read(token[:]) // never fails, crypto/rand
-	l.mux.QueueHeartbeat(false, token)
+	l.heartbeat()
 	l.life.sent(now)
 	l.mux.Tick(now)
 	l.out.flush()
@@ -171,6 +249,13 @@ func (l *link) beat(now time.Time) {
 	for _, r := range runners {
 		r.Report()
 	}
+}
+
+// heartbeat asks the peer's process for an echo.
+func (l *link) heartbeat() {
+	var token [8]byte
+	_, _ = rand.Read(token[:]) // never fails, crypto/rand
+	l.mux.QueueHeartbeat(false, token)
 }
 
 // heartbeats knows whether the peer's process is there. Anything that its

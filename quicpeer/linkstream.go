@@ -108,7 +108,9 @@ func (l *link) linkStreamEnded(err error) {
 func (l *link) settingsRead(s session.Settings) {
 	l.mu.Lock()
 	l.settings = s
+	limit := l.window.open(s.Window)
 	l.mu.Unlock()
+	l.mux.SetLimit(limit)
 	l.tellChange()
 	if s.HasInstanceID && !l.anonymous {
 		l.ep.checkSuperseded(l)

@@ -1,0 +1,113 @@
+package quicpeer
+
+import "time"
+
+// What the specification fixes (session/PROTOCOL.md, "Credit and the datagram
+// window").
+const (
+	creditDelay = 25 * time.Millisecond // how long credit may be owed
+)
+
+// What this implementation has chosen.
+const (
+	// ownWindow is the window that this side states: quic-go queues 128
+	// received datagrams and drops what comes beyond, unseen. A few places are
+	// left for heartbeats and credits, which keep no window.
+	ownWindow = 120
+	// creditEvery gives a sender four credits for each window, so that losing
+	// one costs nothing.
+	creditEvery = ownWindow / 4
+	// nearPath is the round trip below which the window is kept as stated. Such
+	// a path holds no more datagrams than the receiver's queue; beyond it,
+	// datagrams are on the wire, and the window grows by what the path holds.
+	nearPath = time.Millisecond
+	// windowRounds is how many rounds the best delivered rate is kept.
+	windowRounds = 10
+	// maxStalls is how many probe timeouts a sender without credit waits, with
+	// a heartbeat after each, before it goes on regardless.
+	maxStalls = 3
+	// minRound is the shortest round: below it, rates are guesses.
+	minRound = 5 * time.Millisecond
+)
+
+// window reckons how far a sender may go ahead of the receiver: the window that
+// the receiver states, for its queue, and what the path holds. The latter is
+// the best rate at which datagrams arrived of late, times the smallest round
+// trip, times a gain, which is 2 until the receiver's stack is seen to drop
+// datagrams, and 1 from then on.
+//
+// Not safe for concurrent use: the link's receiving goroutine owns it.
+type window struct {
+	base uint64 // as the receiver states it; 0: none
+	end  uint64 // the highest number the receiver has seen + 1
+	gain float64
+
+	rates [windowRounds]float64 // datagrams per second, of the last rounds
+	round int
+	began time.Time // of the round under way
+	taken uint64    // at its beginning
+
+	// To tell what the receiver's stack dropped from what the network lost:
+	// datagrams missing at some time, judged once QUIC has had time to miss
+	// them too.
+	missing uint64
+	judgeAt time.Time
+}
+
+// pathState is what QUIC knows of the path.
+type pathState struct {
+	minRTT, smoothedRTT time.Duration
+	lost                uint64 // packets of ours, since the beginning
+}
+
+// open begins with the window that the peer's SETTINGS state. Credit may have
+// come before them.
+func (w *window) open(base uint64) (limit uint64) {
+	w.base, w.gain = base, 2
+	return w.limit(0)
+}
+
+// credit takes a credit, and returns the number from which on messages wait.
+func (w *window) credit(now time.Time, end, taken uint64, p pathState) (limit uint64) {
+	w.end = max(w.end, end)
+	w.judge(now, end-taken, p)
+	switch round := now.Sub(w.began); {
+	case w.began.IsZero():
+		w.began, w.taken = now, taken
+	case round >= max(p.minRTT, minRound):
+		w.rates[w.round%windowRounds] = float64(taken-w.taken) / round.Seconds()
+		w.round++
+		w.began, w.taken = now, taken
+	}
+	return w.limit(p.minRTT)
+}
+
+// judge looks whether datagrams are missing that QUIC has not found lost.
+func (w *window) judge(now time.Time, missing uint64, p pathState) {
+	if w.judgeAt.IsZero() {
+		w.missing, w.judgeAt = missing, now.Add(p.smoothedRTT*5/4)
+		return
+	}
+	if now.Before(w.judgeAt) {
+		return
+	}
+	if min(w.missing, missing) > p.lost {
+		w.gain = 1
+	}
+	w.judgeAt = time.Time{}
+}
+
+func (w *window) limit(minRTT time.Duration) uint64 {
+	if w.base == 0 {
+		return 0
+	}
+	held := 0.0
+	if minRTT >= nearPath {
+		best := 0.0
+		for _, r := range w.rates {
+			best = max(best, r)
+		}
+		held = w.gain * best * minRTT.Seconds()
+	}
+	return w.end + w.base + uint64(held)
+}

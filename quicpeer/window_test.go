@@ -1,0 +1,93 @@
+package quicpeer
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A pipe plays a path for a window: credit comes every so often for datagrams
+// that arrive at a rate.
+type pipe struct {
+	window
+	now        time.Time
+	end, taken uint64
+	path       pathState
+}
+
+func (p *pipe) arrive(d time.Duration, datagrams, dropped uint64) uint64 {
+	p.now = p.now.Add(d)
+	p.end += datagrams
+	p.taken += datagrams - dropped
+	return p.credit(p.now, p.end, p.taken, p.path)
+}
+
+func newPipe(rtt time.Duration) *pipe {
+	p := &pipe{now: time.Now(), path: pathState{minRTT: rtt, smoothedRTT: rtt}}
+	p.open(ownWindow)
+	return p
+}
+
+func TestWindowOfANearPeerStaysAsStated(t *testing.T) {
+	p := newPipe(200 * time.Microsecond)
+	for range 1000 {
+		limit := p.arrive(time.Millisecond, 100, 0)
+		require.EqualValues(t, p.end+ownWindow, limit)
+	}
+}
+
+func TestWindowGrowsByWhatThePathHolds(t *testing.T) {
+	p := newPipe(50 * time.Millisecond)
+	var limit uint64
+	for range 100 {
+		limit = p.arrive(10*time.Millisecond, 100, 0) // 10,000 a second: the path holds 500
+	}
+	require.EqualValues(t, p.end+ownWindow+2*500, limit)
+	for range 20 {
+		limit = p.arrive(50*time.Millisecond, 50, 0) // 1,000 a second
+	}
+	require.EqualValues(t, p.end+ownWindow+2*50, limit, "the best of the last ten rounds")
+}
+
+func TestWindowIsCarefulOnceTheReceiverDrops(t *testing.T) {
+	p := newPipe(50 * time.Millisecond)
+	for range 50 {
+		p.arrive(10*time.Millisecond, 100, 0)
+	}
+	p.path.lost = 10 // packets that the network lost are no reason
+	for range 50 {
+		p.arrive(10*time.Millisecond, 100, 0)
+	}
+	p.taken -= 10
+	for range 50 {
+		p.arrive(10*time.Millisecond, 100, 0)
+	}
+	require.EqualValues(t, 2, p.gain)
+	p.taken -= 20 // missing, and not lost on the way
+	var limit uint64
+	for range 50 {
+		limit = p.arrive(10*time.Millisecond, 100, 0)
+	}
+	require.EqualValues(t, 1, p.gain)
+	require.EqualValues(t, p.end+ownWindow+500, limit)
+}
+
+func TestReorderingIsNoDrop(t *testing.T) {
+	p := newPipe(50 * time.Millisecond)
+	for n := range 200 {
+		p.arrive(10*time.Millisecond, 100, 0)
+		if n%2 == 0 {
+			p.taken -= 30 // overtaken, and here with the next credit
+		} else {
+			p.taken += 30
+		}
+	}
+	require.EqualValues(t, 2, p.gain)
+}
+
+func TestNoWindowUnlessThePeerStatesOne(t *testing.T) {
+	var w window
+	require.Zero(t, w.open(0))
+	require.Zero(t, w.credit(time.Now(), 100, 100, pathState{}))
+}
