@@ -36,7 +36,7 @@ const (
 // trip, times a gain, which is 2 until the receiver's stack is seen to drop
 // datagrams, and 1 from then on.
 //
-// Not safe for concurrent use: the link's receiving goroutine owns it.
+// Not safe for concurrent use; link.mu guards it.
 type window struct {
 	base uint64 // as the receiver states it; 0: none
 	end  uint64 // the highest number the receiver has seen + 1
