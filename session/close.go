@@ -38,7 +38,7 @@ func (s *Session) CloseWithError(ctx context.Context, code Code, reason string) 
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
-	return s.closeWith(ctx, code, reason)
+	return s.closeWith(ctx, code, reason, true)
 }
 
 func checkClose(code Code, reason string) error {
@@ -51,8 +51,9 @@ func checkClose(code Code, reason string) error {
 	return nil
 }
 
-// closeWith is CloseWithError with any code.
-func (s *Session) closeWith(ctx context.Context, code Code, reason string) error {
+// closeWith is CloseWithError with any code. discard says what becomes of what
+// is unread on a session that had ended before.
+func (s *Session) closeWith(ctx context.Context, code Code, reason string, discard bool) error {
 	s.mu.Lock()
 	defer s.unlock()
 	first := s.err == nil
@@ -64,8 +65,10 @@ func (s *Session) closeWith(ctx context.Context, code Code, reason string) error
 		}
 		s.startClose(code, reason, until)
 	case !s.closeBegun:
-		s.closing = true
-		s.discard()
+		if discard {
+			s.closing = true
+			s.discard()
+		}
 		return s.err
 	}
 	for !s.closeOver {

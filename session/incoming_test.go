@@ -279,6 +279,22 @@ func TestGiveUp(t *testing.T) {
 	})
 }
 
+// An endpoint that shuts down while the peer closes leaves the application
+// what had arrived.
+func TestRunnerCloseWithKeepsWhatIsUnread(t *testing.T) {
+	testPair(t, nil, func(t *testing.T, p *pair) {
+		require.NoError(t, p.b.Send(background, []byte("last words")))
+		require.NoError(t, p.b.CloseWithError(background, 0x200, "first"))
+		want := &Error{Cause: CauseClosed, Code: 0x200, Remote: true}
+		require.ErrorIs(t, p.ra.CloseWith(background, CodeNormal, "shutdown"), want)
+		message, err := p.a.Receive(background)
+		require.NoError(t, err)
+		require.Equal(t, "last words", string(message))
+		_, err = p.a.Receive(background)
+		require.ErrorIs(t, err, want)
+	})
+}
+
 func TestRunnerCloseWith(t *testing.T) {
 	testPair(t, nil, func(t *testing.T, p *pair) {
 		require.False(t, p.ra.Unproven())

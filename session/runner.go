@@ -173,9 +173,10 @@ func (r *Runner) Report() {
 
 // CloseWith closes the session with a code of the protocol: the endpoint is
 // going away, the peer is no longer trusted. It waits as
-// [Session.CloseWithError] does.
+// [Session.CloseWithError] does; but what is unread on a session that has ended
+// already stays there for its application, which has not closed it.
 func (r *Runner) CloseWith(ctx context.Context, code Code, reason string) error {
-	return r.s.closeWith(ctx, code, reason)
+	return r.s.closeWith(ctx, code, reason, false)
 }
 
 // Unproven reports whether the session ended with something of ours that
@@ -227,8 +228,8 @@ func (r *Runner) GiveUp(ctx context.Context) {
 	s.unlock()
 	switch state {
 	case StateOpening:
-		_ = s.closeWith(ctx, CodeCancelled, reason)
+		_ = s.closeWith(ctx, CodeCancelled, reason, true)
 	case StateOpen:
-		_ = s.closeWith(ctx, CodeGoingAway, reason)
+		_ = s.closeWith(ctx, CodeGoingAway, reason, true)
 	}
 }
