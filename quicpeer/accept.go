@@ -10,8 +10,8 @@ import (
 
 // Accept returns the next session that a peer wants to open, of one of
 // [Config.Protocols]. It waits for ctx, or returns [ErrEndpointClosed] once the
-// endpoint is closed, and what befell the socket if that has failed. The caller answers with [session.Incoming.Accept] or
-// [session.Incoming.Reject].
+// endpoint is closed, and what befell the socket if that has failed. The caller
+// answers with [session.Incoming.Accept] or [session.Incoming.Reject].
 func (e *Endpoint) Accept(ctx context.Context) (*Incoming, error) { return e.backlog.take(ctx) }
 
 // Handle serves a protocol with a handler: it is called for each incoming

@@ -37,7 +37,7 @@ type link struct {
 	pings     pinger          // PING and PONG
 	life      heartbeats      // is the peer's process there?
 	credit    *time.Timer     // runs while credit is owed; the receiving goroutine's
-	stalls    int             // probe timeouts that passed since messages could go; the pump's
+	stalled   stall           // the pump's
 	since     time.Time       // when it came up
 	mayOpen   context.Context // ends once no session may begin: either side has sent GOAWAY
 	noOpens   context.CancelFunc
