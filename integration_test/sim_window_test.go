@@ -82,43 +82,6 @@ func TestLostCreditHoldsNobodyUpForLong(t *testing.T) {
 	})
 }
 
-// All that was under way one way is lost while the other way goes on: what
-// comes in, and is answered with credit, does not put off asking for credit.
-func TestBusyOtherWayDoesNotPutOffAskingForCredit(t *testing.T) {
-	simulate(t, func(t *testing.T, n *network) {
-		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
-		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
-		n.between(a.addr, b.addr, faults{delay: 5 * time.Millisecond})
-		sa, sb := a.open(b)
-		time.Sleep(5500 * time.Millisecond) // past a heartbeat, which would bring credit too
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-		defer cancel()
-		go func() { // paced, so that nothing holds b back while it hears nothing
-			for ctx.Err() == nil {
-				_ = sb.Send(ctx, make([]byte, 10))
-				time.Sleep(time.Millisecond)
-			}
-		}()
-		send := func(messages int) {
-			for range messages {
-				require.NoError(t, sa.Send(t.Context(), make([]byte, 1000)))
-			}
-		}
-		send(5000) // so that QUIC lets a whole window go at once
-		time.Sleep(100 * time.Millisecond)
-		for sb.Stats().Local.Unread > 0 {
-			_, err := sb.Receive(ctx)
-			require.NoError(t, err)
-		}
-		n.cut(a.addr, b.addr)
-		send(1000)
-		time.Sleep(20 * time.Millisecond)
-		n.mend(a.addr, b.addr)
-		_, err := sb.Receive(ctx)
-		require.NoError(t, err, "messages go again before the next heartbeat")
-	})
-}
-
 // A peer whose stack gives no credit states no window, and is sent to without
 // one.
 func TestPeerWithoutAWindow(t *testing.T) {

@@ -57,7 +57,10 @@ const busyCheck = 100 * time.Millisecond
 func (l *link) waitToPump() bool {
 	var stall <-chan time.Time
 	if l.mux.Held() {
-		timer := time.NewTimer(time.Until(l.stallAt()))
+		l.mu.Lock()
+		end := l.window.end
+		l.mu.Unlock()
+		timer := time.NewTimer(time.Until(l.stalled.due(time.Now(), end, l.pto())))
 		defer timer.Stop()
 		stall = timer.C
 	}
@@ -68,8 +71,7 @@ func (l *link) waitToPump() bool {
 		return false
 	case <-stall:
 	}
-	l.stalled.since = time.Now()
-	if l.stalled.times++; l.stalled.times < maxStalls {
+	if l.stalled.ask(time.Now()) {
 		l.heartbeat()
 		return true
 	}
@@ -80,25 +82,6 @@ func (l *link) waitToPump() bool {
 	l.mu.Unlock()
 	l.mux.SetLimit(limit)
 	return true
-}
-
-// stall is how long messages have waited for credit. The pump owns it.
-type stall struct {
-	end   uint64    // what the last credit covered when they began to wait
-	since time.Time // when that was, or when credit was last asked for
-	times int       // how often it was
-}
-
-// stallAt returns when credit is to be asked for, if none has come. Whatever
-// else wakes the pump meanwhile does not put that off.
-func (l *link) stallAt() time.Time {
-	l.mu.Lock()
-	end := l.window.end
-	l.mu.Unlock()
-	if l.stalled.since.IsZero() || l.stalled.end != end {
-		l.stalled = stall{end: end, since: time.Now()}
-	}
-	return l.stalled.since.Add(l.pto())
 }
 
 // receive takes datagrams off QUIC's short queue at once: what waits there too

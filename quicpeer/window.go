@@ -111,3 +111,29 @@ func (w *window) limit(minRTT time.Duration) uint64 {
 	}
 	return w.end + w.base + uint64(held)
 }
+
+// stall is how long messages have waited for credit. The zero value is that of
+// messages that have not waited. Not safe for concurrent use: the pump owns it.
+type stall struct {
+	end   uint64    // what the last credit covered when they began to wait
+	since time.Time // when that was, or when credit was last asked for
+	times int       // how often it was
+}
+
+// due returns when credit is to be asked for: a probe timeout after the wait
+// began, unless credit came meanwhile and covers more. Whatever else wakes the
+// pump does not put that off.
+func (s *stall) due(now time.Time, end uint64, pto time.Duration) time.Time {
+	if s.since.IsZero() || s.end != end {
+		*s = stall{end: end, since: now}
+	}
+	return s.since.Add(pto)
+}
+
+// ask notes that nothing has come, and reports whether to ask for credit, or,
+// the third time, to go on regardless.
+func (s *stall) ask(now time.Time) bool {
+	s.since = now
+	s.times++
+	return s.times < maxStalls
+}

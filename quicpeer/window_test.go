@@ -91,3 +91,21 @@ func TestNoWindowUnlessThePeerStatesOne(t *testing.T) {
 	require.Zero(t, w.open(0))
 	require.Zero(t, w.credit(time.Now(), 100, 100, pathState{}))
 }
+
+// With traffic the other way the pump wakes every few milliseconds, to send
+// credit of our own. That must not put off asking for the peer's.
+func TestWakingUpDoesNotPutOffAskingForCredit(t *testing.T) {
+	const pto = 40 * time.Millisecond
+	begin := time.Now()
+	var s stall
+	for ms := range 40 {
+		require.Equal(t, begin.Add(pto), s.due(begin.Add(time.Duration(ms)*time.Millisecond), 100, pto))
+	}
+	now := begin.Add(pto)
+	require.True(t, s.ask(now), "once")
+	require.Equal(t, now.Add(pto), s.due(now.Add(time.Millisecond), 100, pto), "the next time a probe timeout later")
+	require.True(t, s.ask(now), "twice")
+	require.False(t, s.ask(now), "then it goes on regardless")
+	require.Equal(t, now.Add(time.Second+pto), s.due(now.Add(time.Second), 130, pto), "credit has come: a new wait")
+	require.True(t, s.ask(now))
+}
