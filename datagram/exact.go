@@ -13,7 +13,7 @@ const stretchable = 16
 // lengths are those that an integer can have.
 var lengths = [...]int{1, 2, 4, 8}
 
-// stretch makes d, a message or a bundle, exactly size bytes long, if it is a little shorter and that can be done by
+// stretch makes d, a message, exactly size bytes long, if it is a little shorter and that can be done by
 // writing its first three integers, kind, number and session id, longer. If not, it returns d as it is. It works in
 // d's memory, as far as that has room.
 func stretch(d []byte, size int) []byte {
@@ -49,4 +49,51 @@ func stretch(d []byte, size int) []byte {
 		}
 	}
 	return d
+}
+
+// appendBundle appends a bundle of what is in the hand, longer by gap if that can be done by writing its integers longer.
+// The messages are small where there are many, so they are what fills the gap that one more of them would have left.
+func (s *sender) appendBundle(b []byte, gap int) []byte {
+	if gap > 0 && gap > s.widest() {
+		gap = 0
+	}
+	kind := 1
+	if gap%2 == 1 { // most other integers only grow by even numbers
+		kind = 2
+	}
+	gap -= kind - 1
+	b = quicvarint.AppendWithLen(b, uint64(KindBundle), kind)
+	b = appendWide(b, s.number, &gap)
+	for i := range s.hand.items {
+		h := &s.hand.items[i]
+		b = appendWide(b, h.flow.id, &gap)
+		b = appendWide(b, uint64(h.item.n), &gap)
+		b = append(b, h.item.payload()...)
+	}
+	return b
+}
+
+// widest returns by how much the bundle in the hand can grow.
+func (s *sender) widest() int {
+	grown := 2 - 1 + 8 - quicvarint.Len(s.number)
+	for i := range s.hand.items {
+		h := &s.hand.items[i]
+		grown += 16 - quicvarint.Len(h.flow.id) - quicvarint.Len(uint64(h.item.n))
+	}
+	return grown
+}
+
+// appendWide appends v in the longest form that exceeds the shortest by gap at most, and takes the excess off gap.
+func appendWide(b []byte, v uint64, gap *int) []byte {
+	if *gap == 0 {
+		return quicvarint.Append(b, v)
+	}
+	least := quicvarint.Len(v)
+	for i := len(lengths) - 1; lengths[i] > least; i-- {
+		if grown := lengths[i] - least; grown <= *gap {
+			*gap -= grown
+			return quicvarint.AppendWithLen(b, v, lengths[i])
+		}
+	}
+	return quicvarint.Append(b, v)
 }

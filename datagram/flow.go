@@ -2,6 +2,8 @@ package datagram
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"time"
 )
 
@@ -11,6 +13,20 @@ var (
 	// ErrRemoved ends the calls on a flow that was removed from its link without being closed before.
 	ErrRemoved = errors.New("datagram: flow removed from its link")
 )
+
+// ShortBufferError is what PopInto returns for a buffer that the next message does not fit into.
+type ShortBufferError struct {
+	Size   int // of the message, in bytes
+	Buffer int // what there was room for
+}
+
+// Error names both sizes.
+func (e *ShortBufferError) Error() string {
+	return fmt.Sprintf("datagram: the next message has %d bytes, the buffer takes %d", e.Size, e.Buffer)
+}
+
+// Is makes it an [io.ErrShortBuffer].
+func (e *ShortBufferError) Is(target error) bool { return target == io.ErrShortBuffer }
 
 // A SendPolicy says what Push does when the send queue is full.
 type SendPolicy uint8

@@ -7,9 +7,10 @@ import (
 
 // receiveSide is the part of a Flow under the Mux's receiving lock.
 type receiveSide struct {
-	queue   ring[[]byte]
-	bytes   int
-	waiting waitList // blocked Pop calls; none while the queue holds anything
+	queue    ring[run] // none is empty
+	messages int       // in all of them
+	bytes    int       // their payload
+	waiting  waitList  // blocked Pop calls; none while the queue holds anything
 
 	err      error // not nil: closed, the counts are frozen
 	emptied  event
@@ -28,6 +29,23 @@ type arrival struct {
 	event event
 }
 
+// A run is messages that came together: one, or the items of a bundle that are of the same session.
+type run struct {
+	b        []byte // the payload of one message, or items of a bundle
+	messages int    // how many are left in b; 0: b is a payload
+}
+
+// next takes the next message off the run, and reports whether that was the last.
+func (r *run) next() (payload []byte, last bool) {
+	if r.messages == 0 {
+		return r.b, true
+	}
+	m, rest, _ := NextBundleItem(r.b) // it was checked before
+	r.b = rest
+	r.messages--
+	return m.Payload, r.messages == 0
+}
+
 // Pop returns the next message. It waits for one until the receiving side is closed, and returns the error of
 // CloseReceive once the queue is empty; or until ctx ends, and returns its cause. A message that is there beats both.
 // Calls that wait are served in the order they came in.
@@ -35,21 +53,73 @@ type arrival struct {
 // The message belongs to the caller. It may be a part of a larger piece of memory, the datagram it came in: whoever
 // keeps small messages for long should copy them.
 func (f *Flow) Pop(ctx context.Context) ([]byte, error) {
+	var one [1][]byte
+	_, err := f.PopBatch(ctx, one[:])
+	return one[0], err
+}
+
+// PopBatch is Pop for as many messages as are there and fit into batch: one at least, unless it fails or batch is
+// empty. It returns how many.
+func (f *Flow) PopBatch(ctx context.Context, batch [][]byte) (n int, err error) {
 	m, r := f.mux, &f.recv
 	m.recv.mu.Lock()
-	if r.queue.len() > 0 {
-		payload := f.pop()
+	if r.messages == 0 && len(batch) > 0 {
+		if err := r.err; err != nil {
+			m.recv.mu.Unlock()
+			return 0, err
+		}
+		w := m.waiters.get()
+		r.waiting.push(w)
 		m.recv.mu.Unlock()
-		return payload, nil
+		payload, err := f.await(ctx, w)
+		if err != nil {
+			return 0, err
+		}
+		batch[0], n = payload, 1
+		if len(batch) == 1 {
+			return 1, nil
+		}
+		m.recv.mu.Lock()
 	}
-	if err := r.err; err != nil {
-		m.recv.mu.Unlock()
-		return nil, err
+	for n < len(batch) && r.messages > 0 {
+		batch[n] = f.pop()
+		n++
 	}
-	w := m.waiters.get()
-	r.waiting.push(w)
 	m.recv.mu.Unlock()
+	return n, nil
+}
 
+// PopInto copies the next message into buf and returns its length. A message that buf is too small for stays where
+// it is, and the error is an *[ShortBufferError]. Otherwise it is Pop.
+func (f *Flow) PopInto(ctx context.Context, buf []byte) (int, error) {
+	m, r := f.mux, &f.recv
+	m.recv.mu.Lock()
+	if r.messages == 0 {
+		if err := r.err; err != nil {
+			m.recv.mu.Unlock()
+			return 0, err
+		}
+		w := m.waiters.get()
+		w.into, w.copies = buf, true
+		r.waiting.push(w)
+		m.recv.mu.Unlock()
+		payload, err := f.await(ctx, w)
+		return len(payload), err
+	}
+	front := *r.queue.at(0)
+	payload, _ := front.next()
+	if len(payload) > len(buf) {
+		m.recv.mu.Unlock()
+		return 0, &ShortBufferError{Size: len(payload), Buffer: len(buf)}
+	}
+	n := copy(buf, f.pop())
+	m.recv.mu.Unlock()
+	return n, nil
+}
+
+// await waits until w is settled, or takes it off the list when ctx ends before.
+func (f *Flow) await(ctx context.Context, w *waiter) ([]byte, error) {
+	m, r := f.mux, &f.recv
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
@@ -72,16 +142,24 @@ func (f *Flow) Pop(ctx context.Context) ([]byte, error) {
 func (f *Flow) TryPop() ([]byte, bool) {
 	f.mux.recv.mu.Lock()
 	defer f.mux.recv.mu.Unlock()
-	if f.recv.queue.len() == 0 {
+	if f.recv.messages == 0 {
 		return nil, false
 	}
 	return f.pop(), true
 }
 
+// pop takes the next message off the queue, which must not be empty.
 func (f *Flow) pop() []byte {
-	payload := f.recv.queue.popFront()
-	f.recv.bytes -= len(payload)
-	f.checkEmptied()
+	r := &f.recv
+	payload, last := r.queue.at(0).next()
+	if last {
+		r.queue.popFront()
+	}
+	r.messages--
+	r.bytes -= len(payload)
+	if r.err != nil {
+		f.checkEmptied()
+	}
 	return payload
 }
 
@@ -115,8 +193,8 @@ func (f *Flow) Discard() {
 	f.mux.recv.mu.Lock()
 	defer f.mux.recv.mu.Unlock()
 	r := &f.recv
-	r.drops.add(ReasonDiscarded, r.queue.len())
-	r.queue, r.bytes = ring[[]byte]{}, 0
+	r.drops.add(ReasonDiscarded, r.messages)
+	r.queue, r.messages, r.bytes = ring[run]{}, 0, 0
 	f.checkEmptied()
 }
 
@@ -128,46 +206,104 @@ func (f *Flow) Emptied() <-chan struct{} {
 }
 
 func (f *Flow) checkEmptied() {
-	if f.recv.err != nil && f.recv.queue.len() == 0 {
+	if f.recv.err != nil && f.recv.messages == 0 {
 		f.recv.emptied.fire()
 	}
 }
 
 // deliver takes a complete message: it is received, or late.
-func (f *Flow) deliver(payload []byte) {
+func (f *Flow) deliver(payload []byte) { f.deliverRun(run{b: payload}, 1, len(payload)) }
+
+// deliverRun takes a run of so many messages, with so many bytes of payload.
+func (f *Flow) deliverRun(in run, messages, bytes int) {
 	r := &f.recv
 	if r.err != nil {
-		r.drops.add(ReasonLate, 1)
+		r.drops.add(ReasonLate, messages)
 		return
 	}
-	r.received++
-	r.receivedBytes += uint64(len(payload))
-	f.checkArrived()
-	if !r.waiting.empty() {
-		w := r.waiting.pop()
-		w.payload = payload
-		f.mux.recv.woken.settle(w, nil)
-		return
+	r.received += uint64(messages)
+	r.receivedBytes += uint64(bytes)
+	if len(r.arrivals) > 0 {
+		f.checkArrived()
 	}
-	for !f.roomToReceive(payload) {
+	for !r.waiting.empty() {
+		front := in
+		payload, last := front.next()
+		if f.hand(payload) {
+			if in = front; last {
+				return
+			}
+			messages--
+			bytes -= len(payload)
+		}
+	}
+	for !f.roomToReceive(messages, bytes) {
 		if f.cfg.ReceiveFull == ReceiveDropNewest {
-			r.drops.add(ReasonNewest, 1)
+			if messages > 1 { // as many of them as fit
+				f.deliverEach(in)
+			} else {
+				r.drops.add(ReasonNewest, 1)
+			}
 			return
 		}
-		r.bytes -= len(r.queue.popFront())
+		if r.messages == 0 { // one run is more than the queue holds
+			f.deliverEach(in)
+			return
+		}
+		f.pop()
 		r.drops.add(ReasonOldest, 1)
 	}
-	r.queue.pushBack(payload)
-	r.bytes += len(payload)
-	f.mux.recv.pressed = f.mux.recv.pressed || 2*r.queue.len() > f.cfg.ReceiveMessages || 2*r.bytes > f.cfg.ReceiveBytes
+	r.queue.pushBack(in)
+	r.messages += messages
+	r.bytes += bytes
+	f.mux.recv.pressed = f.mux.recv.pressed || 2*r.messages > f.cfg.ReceiveMessages || 2*r.bytes > f.cfg.ReceiveBytes
 	if r.queue.large() {
 		f.mux.recv.noteGrown(f)
 	}
 }
 
-func (f *Flow) roomToReceive(payload []byte) bool {
+// deliverEach queues the messages of a run one by one, those that there is room for.
+func (f *Flow) deliverEach(in run) {
 	r := &f.recv
-	return r.queue.len() == 0 || r.queue.len() < f.cfg.ReceiveMessages && r.bytes+len(payload) <= f.cfg.ReceiveBytes
+	for last := false; !last; {
+		var payload []byte
+		payload, last = in.next()
+		for !f.roomToReceive(1, len(payload)) && f.cfg.ReceiveFull == ReceiveDropOldest {
+			f.pop()
+			r.drops.add(ReasonOldest, 1)
+		}
+		if !f.roomToReceive(1, len(payload)) {
+			r.drops.add(ReasonNewest, 1)
+			continue
+		}
+		r.queue.pushBack(run{b: payload})
+		r.messages++
+		r.bytes += len(payload)
+	}
+	f.mux.recv.pressed = true
+	f.mux.recv.noteGrown(f)
+}
+
+// hand settles the first blocked Pop call, and reports whether that has taken the message: one with too small a buffer
+// has not.
+func (f *Flow) hand(payload []byte) bool {
+	w := f.recv.waiting.pop()
+	if w.copies && len(payload) > len(w.into) {
+		f.mux.recv.woken.settle(w, &ShortBufferError{Size: len(payload), Buffer: len(w.into)})
+		return false
+	}
+	w.payload = payload
+	if w.copies {
+		w.payload = w.into[:copy(w.into, payload)]
+	}
+	f.mux.recv.woken.settle(w, nil)
+	return true
+}
+
+// roomToReceive reports whether the queue can take so many messages at once.
+func (f *Flow) roomToReceive(messages, bytes int) bool {
+	r := &f.recv
+	return r.messages == 0 && messages == 1 || r.messages+messages <= f.cfg.ReceiveMessages && r.bytes+bytes <= f.cfg.ReceiveBytes
 }
 
 // Settle returns how long it is still worth waiting for stragglers, when the peer says that it sent so many messages,
@@ -231,5 +367,5 @@ func (f *Flow) countReceiving(c *Counts) {
 	c.ReceiveDrops = r.drops.all()
 	c.Dropped = c.ReceiveDrops[ReasonOldest] + c.ReceiveDrops[ReasonNewest]
 	c.Late = c.ReceiveDrops[ReasonLate]
-	c.Unread, c.UnreadBytes = r.queue.len(), r.bytes
+	c.Unread, c.UnreadBytes = r.messages, r.bytes
 }

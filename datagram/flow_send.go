@@ -41,7 +41,8 @@ type partial struct {
 	offset  int // what was handed over
 }
 
-// Push queues a copy of payload for sending. now is the time from which the expiry counts.
+// Push queues a copy of payload for sending. now is the time from which the expiry counts; it may be zero for a message
+// without one.
 //
 // If the queue is full, the policy decides. Calls that wait are served in the order they came in; they end with the
 // cause of ctx, or with the error of CloseSend. Room that is there beats a ctx that is over.
@@ -49,81 +50,113 @@ type partial struct {
 // Under SendDropOldest, messages of a lower priority go first; a message of a lower priority than everything
 // in a full queue is itself dropped, and counted, without an error.
 func (f *Flow) Push(ctx context.Context, now time.Time, payload []byte, o SendOptions) error {
-	it := item{buf: newBuffer(payload), priority: o.Priority}
-	if o.Expiry > 0 {
-		it.expires = now.Add(o.Expiry)
+	drive, err := f.Offer(ctx, now, payload, o)
+	if drive {
+		f.mux.Kick()
 	}
+	return err
+}
+
+// Offer is Push, but it does not wake the pump: if nobody drives, it reports that the caller has to, by
+// [Mux.Drive] or [Mux.Kick].
+func (f *Flow) Offer(ctx context.Context, now time.Time, payload []byte, o SendOptions) (drive bool, err error) {
+	one := [1][]byte{payload}
+	_, drive, err = f.OfferBatch(ctx, now, one[:], o)
+	return drive, err
+}
+
+// OfferBatch offers one message after another, as Offer does, with less work for each. It ends at the first that fails, and
+// returns how many were queued before.
+func (f *Flow) OfferBatch(ctx context.Context, now time.Time, payloads [][]byte, o SendOptions) (n int, drive bool, err error) {
 	policy := o.Full
 	if policy == SendDefault {
 		policy = f.cfg.SendFull
 	}
-
-	m, s := f.mux, &f.send
+	m := f.mux
 	m.send.mu.Lock()
-	if err := s.err; err != nil {
-		m.send.mu.Unlock()
-		it.buf.release()
-		return err
+	for n < len(payloads) {
+		var w *waiter
+		if w, err = f.offer(now, payloads[n], policy, o); w != nil {
+			m.send.unlock() // and what was queued before may be what it waits for
+			err = f.wait(ctx, w)
+			m.send.mu.Lock()
+		}
+		if err != nil {
+			break
+		}
+		n++
 	}
-	if policy == SendWait && !s.waiting.empty() || !f.roomFor(&it) {
-		if n := s.queue.removeExpired(now); n > 0 {
+	return n, m.send.unlockToDrive(), err
+}
+
+// offer queues one message, or returns the waiter of one that has to wait. The sending lock is held.
+func (f *Flow) offer(now time.Time, payload []byte, policy SendPolicy, o SendOptions) (*waiter, error) {
+	m, s := f.mux, &f.send
+	if s.err != nil {
+		return nil, s.err
+	}
+	size := len(payload)
+	if s.queue.expiring > 0 && (policy == SendWait && !s.waiting.empty() || !f.roomFor(size)) {
+		if now.IsZero() {
+			now = time.Now()
+		}
+		if n := m.send.removeExpired(&s.queue, now); n > 0 {
 			s.drops.add(ReasonExpired, n)
 			f.admit()
 		}
 	}
-	switch {
-	case policy == SendWait && !s.waiting.empty(), policy == SendWait && !f.roomFor(&it):
-		return f.pushWaiting(ctx, it) // unlocks
-	case policy == SendFail && !f.roomFor(&it):
-		m.send.unlock()
-		it.buf.release()
-		return ErrQueueFull
+	wait := policy == SendWait && (!s.waiting.empty() || !f.roomFor(size))
+	if policy == SendFail && !f.roomFor(size) {
+		return nil, ErrQueueFull
 	}
-	s.pushed++
-	for !f.roomFor(&it) {
-		if s.queue.lowest() > it.priority {
-			s.drops.add(ReasonNewest, 1)
-			m.send.unlock()
-			it.buf.release()
-			return nil
+	if !wait {
+		s.pushed++
+		for !f.roomFor(size) {
+			if s.queue.lowest() > o.Priority {
+				s.drops.add(ReasonNewest, 1)
+				return nil, nil
+			}
+			victim := s.queue.popOldest()
+			m.send.free(&victim)
+			s.drops.add(ReasonOldest, 1)
 		}
-		victim := s.queue.popOldest()
-		victim.buf.release()
-		s.drops.add(ReasonOldest, 1)
+	}
+	it := item{priority: o.Priority}
+	if o.Expiry > 0 {
+		it.expires = m.send.clock(now) + int64(o.Expiry)
+	}
+	m.send.hold(&it, payload)
+	if wait {
+		w := m.waiters.get()
+		w.item = it
+		s.waiting.push(w)
+		return w, nil
 	}
 	f.enqueue(it)
-	m.send.unlock()
-	return nil
+	return nil, nil
 }
 
-// pushWaiting waits until it is queued. The sending lock is held at the call, and not any more when it returns.
-func (f *Flow) pushWaiting(ctx context.Context, it item) error {
+// wait waits until the message of w is queued.
+func (f *Flow) wait(ctx context.Context, w *waiter) error {
 	m, s := f.mux, &f.send
-	w := m.waiters.get()
-	w.item = it
-	s.waiting.push(w)
-	m.send.unlock()
-
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
 		m.send.mu.Lock()
 		if !w.settled {
 			s.waiting.remove(w)
+			m.send.free(&w.item)
 			f.admit() // a smaller message may have waited behind this one
 			m.send.unlock()
-			it.buf.release()
 			m.waiters.put(w)
 			return context.Cause(ctx)
 		}
-		m.send.mu.Unlock()
+		m.send.wakeAdmitted()
+		m.send.unlock()
 		<-w.ready // on its way
 	}
 	err := w.err
 	m.waiters.put(w)
-	if err != nil {
-		it.buf.release()
-	}
 	return err
 }
 
@@ -145,7 +178,9 @@ func (f *Flow) closeSend(err error) {
 	}
 	s.err = err
 	for !s.waiting.empty() {
-		f.mux.send.woken.settle(s.waiting.pop(), err)
+		w := s.waiting.pop()
+		f.mux.send.free(&w.item)
+		f.mux.send.woken.settle(w, err)
 	}
 	f.checkDrained()
 }
@@ -165,7 +200,7 @@ func (f *Flow) DropQueued() int {
 
 func (f *Flow) dropQueued() int {
 	s := &f.send
-	n := s.queue.clear()
+	n := f.mux.send.clear(&s.queue)
 	s.drops.add(ReasonClosed, n)
 	if s.err != nil {
 		s.abandoned = true
@@ -188,7 +223,7 @@ func (f *Flow) dropPartial(reason Reason) {
 	} else {
 		s.drops.add(reason, 1)
 	}
-	s.partial.item.buf.release()
+	f.mux.send.free(&s.partial.item)
 	s.partial = partial{}
 }
 
@@ -206,10 +241,10 @@ func (f *Flow) checkDrained() {
 	}
 }
 
-// roomFor reports whether the queue can take it as it is. What is in the pump's hands takes no room.
-func (f *Flow) roomFor(it *item) bool {
+// roomFor reports whether the queue can take a message of so many bytes. What is in the pump's hands takes no room.
+func (f *Flow) roomFor(size int) bool {
 	q := &f.send.queue
-	return q.messages == 0 || q.messages < f.cfg.SendMessages && q.bytes+it.buf.len() <= f.cfg.SendBytes
+	return q.messages == 0 || q.messages < f.cfg.SendMessages && q.bytes+size <= f.cfg.SendBytes
 }
 
 // enqueue queues it and puts the flow into the ring.
@@ -221,14 +256,22 @@ func (f *Flow) enqueue(it item) {
 	f.mux.send.activate(f)
 }
 
-// admit lets blocked Push calls in, as far as there is room.
+// fewQueued messages are so soon gone that whoever fills the queue should be on its way.
+const fewQueued = 32
+
+// admit lets blocked Push calls in, as far as there is room. Their messages are queued at once; the calls return when half
+// of a long queue is free, so that whoever fills it is not woken for every datagram.
 func (f *Flow) admit() {
 	s := &f.send
-	for !s.waiting.empty() && f.roomFor(&s.waiting.first.item) {
+	for !s.waiting.empty() && f.roomFor(s.waiting.first.item.n) {
 		w := s.waiting.pop()
 		s.pushed++
 		f.enqueue(w.item)
-		f.mux.send.woken.settle(w, nil)
+		w.item = item{}
+		f.mux.send.admitted.settle(w, nil)
+	}
+	if q := &s.queue; q.messages <= fewQueued || 2*q.messages <= f.cfg.SendMessages && 2*q.bytes <= f.cfg.SendBytes {
+		f.mux.send.wakeAdmitted()
 	}
 }
 
@@ -237,9 +280,9 @@ func (f *Flow) admit() {
 func (f *Flow) candidate(now time.Time) (it *item, isPartial bool) {
 	s := &f.send
 	next := s.queue.front()
-	for next != nil && next.expired(now) {
+	for s.queue.expiring > 0 && next != nil && next.expired(f.mux.send.clock(now)) {
 		expired := s.queue.popFront()
-		expired.buf.release()
+		f.mux.send.free(&expired)
 		s.drops.add(ReasonExpired, 1)
 		f.admit()
 		f.checkDrained()
@@ -264,6 +307,6 @@ func (f *Flow) countSending(c *Counts) {
 	c.Queued = int(s.pushed - s.sent - c.SendDrops.Total())
 	c.QueuedBytes = s.queue.bytes + s.inHandBytes
 	if s.partial.active {
-		c.QueuedBytes += s.partial.item.buf.len() - s.partial.offset
+		c.QueuedBytes += s.partial.item.n - s.partial.offset
 	}
 }

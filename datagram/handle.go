@@ -25,6 +25,8 @@ type Event struct {
 	Err     error
 	// Owed: this datagram is the first that no credit covers. Credit for it is due within 25 ms: QueueCredit.
 	Owed bool
+	// Drive: something is to be sent, and nobody drives: Drive, or Kick.
+	Drive bool
 	// Pressed: a receive queue is more than half full. Its application may need the processor more than the link does.
 	Pressed bool
 }
@@ -39,7 +41,7 @@ func (m *Mux) Handle(now time.Time, d []byte) Event {
 	e.Pressed = r.pressed
 	r.unlock()
 	if due {
-		m.QueueCredit()
+		e.Drive = m.QueueCredit()
 	}
 	return e
 }
@@ -199,29 +201,36 @@ const copyBelow = 4
 func (r *receiver) bundle(now time.Time, body []byte, size int) {
 	for len(body) > 0 {
 		first, rest, _ := NextBundleItem(body)
-		messages := 1
+		messages, bytes := 1, len(first.Payload)
 		for len(rest) > 0 {
 			next, after, _ := NextBundleItem(rest)
 			if next.Session != first.Session {
 				break
 			}
 			messages++
+			bytes += len(next.Payload)
 			rest = after
 		}
-		run := body[: len(body)-len(rest) : len(body)-len(rest)]
+		items := body[: len(body)-len(rest) : len(body)-len(rest)]
 		body = rest
 		f, p := r.lookup(first.Session)
-		if (f != nil || p == placeEarly) && len(run)*copyBelow < size {
-			run = append([]byte(nil), run...)
+		if (f != nil || p == placeEarly) && len(items)*copyBelow < size {
+			items = append([]byte(nil), items...)
 		}
 		if f == nil {
-			r.miss(now, p, earlyEntry{session: first.Session, kind: KindBundle, body: run, messages: messages})
+			r.miss(now, p, earlyEntry{session: first.Session, kind: KindBundle, body: items, messages: messages})
 			continue
 		}
-		for len(run) > 0 {
-			var item Message
-			item, run, _ = NextBundleItem(run)
-			f.deliver(item.Payload)
-		}
+		f.deliverRun(run{b: items, messages: messages}, messages, bytes)
 	}
+}
+
+// payloadBytes sums up the payloads of a bundle's items.
+func payloadBytes(items []byte) (n int) {
+	for len(items) > 0 {
+		var m Message
+		m, items, _ = NextBundleItem(items)
+		n += len(m.Payload)
+	}
+	return n
 }

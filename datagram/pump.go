@@ -21,16 +21,26 @@ type hand struct {
 type handItem struct {
 	flow *Flow
 	item item
-	cost int
 }
 
 // Next returns the next datagram to hand to QUIC, made in buf, whose contents are lost. Control comes first, then the
 // flows in fair turns. Each call that returns one must be followed by Sent or by Refused, before the next call.
-// Only one goroutine at a time drives Next, Sent and Refused.
+// Only one goroutine at a time drives Next, Sent and Refused: the one that Drive has told so.
 func (m *Mux) Next(now time.Time, buf []byte) (d []byte, ok bool) {
 	s := &m.send
 	s.mu.Lock()
-	defer s.unlock()
+	d, ok = m.next(now, buf)
+	s.driven = ok
+	if !ok {
+		s.wakeAdmitted()
+		s.wakeWanted = false // of what there is, nothing may go
+	}
+	s.unlock()
+	return d, ok
+}
+
+func (m *Mux) next(now time.Time, buf []byte) (d []byte, ok bool) {
+	s := &m.send
 	if s.hand.full {
 		panic("BUG: datagram: Next before Sent or Refused")
 	}
@@ -108,46 +118,52 @@ func (s *sender) nextMessages(now time.Time, buf []byte, header int) ([]byte, bo
 	s.hand.items = s.hand.items[:0]
 	size := header
 	for f != nil && !isPartial && s.fitsWhole(f, it) {
-		cost := f.bundleCost(it)
-		if len(s.hand.items) > 0 && size+cost > s.maxDatagram {
+		if !s.take(f, &size) {
 			break
 		}
-		size += cost
-		s.take(f, cost)
 		f, it, isPartial = s.turn(now)
+	}
+	gap := 0
+	if f != nil { // nothing is worth filling a packet for that is the last
+		gap = s.maxDatagram - size
 	}
 
 	if len(s.hand.items) == 1 {
 		h := &s.hand.items[0]
 		s.hand.kind = KindMessage
-		d := AppendMessage(buf, s.number, Message{h.flow.id, h.item.buf.bytes()})
-		return s.fill(d, f != nil), true
+		d := AppendMessage(buf, s.number, Message{h.flow.id, h.item.payload()})
+		if f != nil {
+			d = stretch(d, s.maxDatagram)
+		}
+		return d, true
 	}
 	s.hand.kind = KindBundle
-	d := AppendHeader(buf, Header{KindBundle, s.number})
-	for i := range s.hand.items {
-		h := &s.hand.items[i]
-		d = AppendBundleItem(d, Message{h.flow.id, h.item.buf.bytes()})
-	}
-	return s.fill(d, f != nil), true
+	return s.appendBundle(buf, gap), true
 }
 
-// fill makes d fill its packet, if it nearly does and others come behind it.
-func (s *sender) fill(d []byte, more bool) []byte {
-	if !more {
-		return d
+// take moves messages from the front of f's queue into the hand, as long as it is f's turn and they fit into a datagram
+// that has size bytes so far. It reports whether it took any.
+func (s *sender) take(f *Flow, size *int) bool {
+	q := &f.send.queue
+	taken := 0
+	for q.messages > 0 {
+		it := q.front()
+		cost := f.bundleCost(it)
+		if len(s.hand.items) > 0 && *size+cost > s.maxDatagram || cost > f.send.deficit && taken > 0 {
+			break
+		}
+		if taken > 0 && (q.expiring > 0 || f.send.partial.active || !s.fitsWhole(f, it)) {
+			break // turn looks at these more closely
+		}
+		*size += cost
+		taken++
+		f.send.inHandBytes += it.n
+		f.send.deficit -= cost
+		s.hand.items = append(s.hand.items, handItem{flow: f, item: q.popFront()})
 	}
-	return stretch(d, s.maxDatagram)
-}
-
-// take moves the front of f's queue into the hand.
-func (s *sender) take(f *Flow, cost int) {
-	it := f.send.queue.popFront()
-	s.hand.items = append(s.hand.items, handItem{flow: f, item: it, cost: cost})
-	f.send.inHand++
-	f.send.inHandBytes += it.buf.len()
-	f.send.deficit -= cost
+	f.send.inHand += taken
 	f.admit()
+	return taken > 0
 }
 
 // nextFragment makes the next fragment of f's message, as large as fits. There is room for at least one byte.
@@ -158,7 +174,7 @@ func (s *sender) nextFragment(f *Flow, it *item, isPartial bool, buf []byte) []b
 		*p = partial{active: true, item: f.send.queue.popFront(), id: f.send.nextMessageID}
 		f.admit()
 	}
-	payload := p.item.buf.bytes()
+	payload := p.item.payload()
 	rest := payload[p.offset:]
 	rest = rest[:min(len(rest), s.maxDatagram-f.fragmentOverhead(len(payload), p.offset))]
 	p.inHand = true
@@ -184,12 +200,14 @@ func (m *Mux) Sent() {
 		for i := range h.items {
 			f, it := h.items[i].flow, &h.items[i].item
 			f.send.inHand--
-			f.send.inHandBytes -= it.buf.len()
+			f.send.inHandBytes -= it.n
 			f.send.sent++
-			f.send.sentBytes += uint64(it.buf.len())
+			f.send.sentBytes += uint64(it.n)
 			f.send.end = end
-			it.buf.release()
-			f.checkDrained()
+			s.free(it)
+			if f.send.err != nil {
+				f.checkDrained()
+			}
 		}
 		clear(h.items)
 	case KindFragment:
@@ -207,12 +225,12 @@ func (f *Flow) fragmentSent(length int, end uint64) {
 	if !p.started {
 		p.started = true
 		s.sent++
-		s.sentBytes += uint64(p.item.buf.len())
+		s.sentBytes += uint64(p.item.n)
 		s.nextMessageID++
 	}
 	switch {
-	case p.offset == p.item.buf.len():
-		p.item.buf.release()
+	case p.offset == p.item.n:
+		f.mux.send.free(&p.item)
 		*p = partial{}
 	case p.dropped:
 		f.dropPartial(ReasonClosed)
@@ -242,8 +260,8 @@ func (m *Mux) Refused(limit int) {
 	case KindMessage, KindBundle:
 		for i := len(h.items) - 1; i >= 0; i-- {
 			it := &h.items[i]
-			it.flow.send.inHandBytes -= it.item.buf.len()
-			it.flow.takeBack(it.item, it.cost)
+			it.flow.send.inHandBytes -= it.item.n
+			it.flow.takeBack(it.item, it.flow.bundleCost(&it.item))
 		}
 		clear(h.items)
 	case KindFragment:
@@ -273,7 +291,7 @@ func (f *Flow) takeBack(it item, cost int) {
 	s.inHand--
 	if s.abandoned {
 		s.drops.add(ReasonClosed, 1)
-		it.buf.release()
+		f.mux.send.free(&it)
 		f.checkDrained()
 		return
 	}

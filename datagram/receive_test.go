@@ -433,9 +433,13 @@ func TestWhatAliasesTheDatagram(t *testing.T) {
 	f, g := m.open(0, FlowConfig{}), m.open(2, FlowConfig{})
 	d := bundle(0, of(0, "small"), of(2, strings.Repeat("x", 100)))
 	m.Handle(m.now, d)
-	clear(d)
+	for i, b := range d {
+		if b == 'x' || b == 's' {
+			d[i] = '-'
+		}
+	}
 	wantPops(t, f, "was copied", "small")
-	wantPops(t, g, "is a part of the datagram", strings.Repeat("\x00", 100))
+	wantPops(t, g, "is a part of the datagram", strings.Repeat("-", 100))
 }
 
 func TestIdleFlowIsSmall(t *testing.T) {

@@ -66,11 +66,7 @@ func (r *receiver) open(now time.Time, f *Flow) {
 			fragment, _ := ParseFragment(e.body) // it was parsed before
 			f.reassemble(e.at, fragment)
 		case KindBundle:
-			for rest := e.body; len(rest) > 0; {
-				var item Message
-				item, rest, _ = NextBundleItem(rest)
-				f.deliver(item.Payload)
-			}
+			f.deliverRun(run{b: e.body, messages: e.messages}, e.messages, payloadBytes(e.body))
 		}
 	})
 	f.expireIncomplete(now)
@@ -120,7 +116,7 @@ func (r *receiver) tick(now time.Time) {
 	}
 	kept := r.grown[:0]
 	for _, f := range r.grown {
-		if f.recv.queue.len() > 0 {
+		if f.recv.messages > 0 {
 			kept = append(kept, f)
 			continue
 		}

@@ -6,8 +6,12 @@ import "time"
 type sender struct {
 	lockable
 	wake        chan struct{}
-	wakeWanted  bool // something became ready under the lock
+	wakeWanted  bool     // something became ready under the lock
+	driven      bool     // somebody drives, and will see what became ready
+	admitted    waitList // Push calls whose messages are queued, and which may return a little later
 	closed      bool
+	began       time.Time // when clock began
+	shared      *slab     // where the next small message goes; nil: a new one
 	maxDatagram int
 	number      uint64 // of the next datagram
 	limit       uint64 // messages wait from this number on; 0: there is no window
@@ -37,14 +41,30 @@ func (s *sender) init(maxDatagram int) {
 
 // unlock releases the lock and tells everybody what happened under it.
 func (s *sender) unlock() {
-	wake := s.wakeWanted
+	if s.unlockToDrive() {
+		s.kick()
+	}
+}
+
+// unlockToDrive is unlock, but leaves it to the caller to drive or to wake the pump, if it reports true.
+func (s *sender) unlockToDrive() (drive bool) {
+	drive = s.wakeWanted && !s.driven
 	s.wakeWanted = false
 	s.lockable.unlock()
-	if wake {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+	return drive
+}
+
+func (s *sender) kick() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wakeAdmitted lets the Push calls return whose messages are queued.
+func (s *sender) wakeAdmitted() {
+	for !s.admitted.empty() {
+		s.woken.push(s.admitted.pop())
 	}
 }
 
@@ -52,6 +72,31 @@ func (s *sender) unlock() {
 // A pump that stops calling Next before that must come back by itself. The channel has a capacity of one and is never
 // closed; it also tells of Close.
 func (m *Mux) Wake() <-chan struct{} { return m.send.wake }
+
+// Kick wakes the pump, for those who were told to drive and do not.
+func (m *Mux) Kick() { m.send.kick() }
+
+// Drive makes the caller the one who calls Next, if nobody else is, and reports whether it is. It stays so until Next
+// returns nothing, or until Rest.
+func (m *Mux) Drive() bool {
+	s := &m.send
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.driven {
+		return false
+	}
+	s.driven = true
+	return true
+}
+
+// Rest ends a turn of driving before Next has returned nothing, and wakes the pump for what is left.
+func (m *Mux) Rest() {
+	s := &m.send
+	s.mu.Lock()
+	s.driven = false
+	s.mu.Unlock()
+	s.kick()
+}
 
 // MaxDatagram returns the size of the largest datagram that Next makes.
 func (m *Mux) MaxDatagram() int {
@@ -76,8 +121,8 @@ func (s *sender) setMaxDatagram(n int) bool {
 }
 
 // QueueHeartbeat queues a heartbeat, or the echo of one. There is one slot for each, overwritten, so that a flood of
-// heartbeats costs nothing.
-func (m *Mux) QueueHeartbeat(echo bool, value [8]byte) {
+// heartbeats costs nothing. It reports whether the caller has to drive, or to Kick.
+func (m *Mux) QueueHeartbeat(echo bool, value [8]byte) (drive bool) {
 	m.send.mu.Lock()
 	slot := &m.send.heartbeat
 	if echo {
@@ -85,15 +130,16 @@ func (m *Mux) QueueHeartbeat(echo bool, value [8]byte) {
 	}
 	*slot = token{queued: true, value: value}
 	m.send.wakeWanted = true
-	m.send.unlock()
+	return m.send.unlockToDrive()
 }
 
-// QueueCredit queues a credit, which will say what was received by the time it is sent.
-func (m *Mux) QueueCredit() {
+// QueueCredit queues a credit, which will say what was received by the time it is sent. It reports whether the caller has
+// to drive, or to Kick.
+func (m *Mux) QueueCredit() (drive bool) {
 	m.send.mu.Lock()
 	m.send.creditQueued = true
 	m.send.wakeWanted = true
-	m.send.unlock()
+	return m.send.unlockToDrive()
 }
 
 // noteGrown remembers a flow whose memory tick should look at.
@@ -108,7 +154,7 @@ func (s *sender) noteGrown(f *Flow) {
 func (s *sender) tick(now time.Time) {
 	if f := s.ring; f != nil {
 		for {
-			if n := f.send.queue.removeExpired(now); n > 0 {
+			if n := s.removeExpired(&f.send.queue, now); n > 0 {
 				f.send.drops.add(ReasonExpired, n)
 				f.admit()
 				f.checkDrained()

@@ -4,12 +4,28 @@ import "time"
 
 // An item is a message that waits to be sent.
 type item struct {
-	buf      *buffer
-	expires  time.Time // zero: never
+	slab     *slab // nil if it is empty
+	from, n  int   // its place in the slab
+	expires  int64 // by sender.clock; 0: never
 	priority int
 }
 
-func (it *item) expired(now time.Time) bool { return !it.expires.IsZero() && !now.Before(it.expires) }
+func (it *item) payload() []byte {
+	if it.slab == nil {
+		return nil
+	}
+	return it.slab.bytes[it.from : it.from+it.n]
+}
+
+func (it *item) expired(clock int64) bool { return it.expires != 0 && clock >= it.expires }
+
+// clock is now as items have it: nanoseconds since some moment, never 0.
+func (s *sender) clock(now time.Time) int64 {
+	if s.began.IsZero() {
+		s.began = now.Add(-1)
+	}
+	return int64(now.Sub(s.began))
+}
 
 // A sendQueue holds messages in lanes: the highest priority first, first in, first out within a lane.
 // The zero value is empty. It bounds nothing: the flow does.
@@ -47,8 +63,8 @@ func (q *sendQueue) lane(priority int) *lane {
 
 func (q *sendQueue) add(it *item, sign int) {
 	q.messages += sign
-	q.bytes += sign * it.buf.len()
-	if !it.expires.IsZero() {
+	q.bytes += sign * it.n
+	if it.expires != 0 {
 		q.expiring += sign
 	}
 }
@@ -82,7 +98,9 @@ func (q *sendQueue) lowest() int { return q.lanes[len(q.lanes)-1].priority }
 func (q *sendQueue) pop(i int) item {
 	it := q.lanes[i].items.popFront()
 	q.add(&it, -1)
-	q.tidy()
+	if len(q.lanes) > 1 {
+		q.tidy()
+	}
 	return it
 }
 
@@ -99,18 +117,19 @@ func (q *sendQueue) tidy() {
 	}
 }
 
-// removeExpired releases every message whose expiry has passed, and returns how many there were.
-func (q *sendQueue) removeExpired(now time.Time) (removed int) {
+// removeExpired frees every message whose expiry has passed, and returns how many there were.
+func (s *sender) removeExpired(q *sendQueue, now time.Time) (removed int) {
 	if q.expiring == 0 {
 		return 0
 	}
+	clock := s.clock(now)
 	for i := range q.lanes {
 		q.lanes[i].items.filter(func(it *item) bool {
-			if !it.expired(now) {
+			if !it.expired(clock) {
 				return true
 			}
 			q.add(it, -1)
-			it.buf.release()
+			s.free(it)
 			removed++
 			return false
 		})
@@ -119,12 +138,12 @@ func (q *sendQueue) removeExpired(now time.Time) (removed int) {
 	return removed
 }
 
-// clear releases all messages, and returns how many there were.
-func (q *sendQueue) clear() int {
+// clear frees all messages, and returns how many there were.
+func (s *sender) clear(q *sendQueue) int {
 	n := q.messages
 	for q.messages > 0 {
 		it := q.popFront()
-		it.buf.release()
+		s.free(&it)
 	}
 	return n
 }

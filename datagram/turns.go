@@ -82,7 +82,7 @@ func (f *Flow) dropCandidate(isPartial bool) {
 		f.dropPartial(ReasonTooLarge)
 	} else {
 		it := f.send.queue.popFront()
-		it.buf.release()
+		f.mux.send.free(&it)
 		f.send.drops.add(ReasonTooLarge, 1)
 		f.admit()
 	}
@@ -91,7 +91,7 @@ func (f *Flow) dropCandidate(isPartial bool) {
 
 // fitsWhole reports whether it fits a datagram of its own.
 func (s *sender) fitsWhole(f *Flow, it *item) bool {
-	return 1+quicvarint.Len(s.number)+quicvarint.Len(f.id)+it.buf.len() <= s.maxDatagram
+	return 1+quicvarint.Len(s.number)+quicvarint.Len(f.id)+it.n <= s.maxDatagram
 }
 
 // fitsAtAll reports whether at least a byte of it fits.
@@ -103,7 +103,7 @@ func (s *sender) fitsAtAll(f *Flow, it *item, isPartial bool) bool {
 	if isPartial {
 		offset = f.send.partial.offset
 	}
-	return f.fragmentOverhead(it.buf.len(), offset) < s.maxDatagram
+	return f.fragmentOverhead(it.n, offset) < s.maxDatagram
 }
 
 // fragmentOverhead is the size of a fragment without its payload.
@@ -118,15 +118,14 @@ func (f *Flow) fragmentOverhead(total, offset int) int {
 
 // bundleCost is the size of it as part of a bundle.
 func (f *Flow) bundleCost(it *item) int {
-	n := it.buf.len()
-	return quicvarint.Len(f.id) + quicvarint.Len(uint64(n)) + n
+	return quicvarint.Len(f.id) + quicvarint.Len(uint64(it.n)) + it.n
 }
 
 // cost is what sending it, or the next piece of it, takes off a flow's deficit: at most the quantum.
 func (f *Flow) cost(it *item, isPartial bool) int {
 	if isPartial {
-		rest := it.buf.len() - f.send.partial.offset
-		return min(f.mux.send.maxDatagram, rest+f.fragmentOverhead(it.buf.len(), f.send.partial.offset))
+		rest := it.n - f.send.partial.offset
+		return min(f.mux.send.maxDatagram, rest+f.fragmentOverhead(it.n, f.send.partial.offset))
 	}
 	return min(f.mux.send.maxDatagram, f.bundleCost(it))
 }

@@ -38,7 +38,7 @@ func TestFairTurns(t *testing.T) {
 	}
 }
 
-// countBytes adds what each session takes of a datagram.
+// countBytes adds what each session takes of a datagram, without what only fills it.
 func countBytes(t *testing.T, d []byte, bytes map[uint64]int) {
 	h, body, err := ParseHeader(d)
 	require.NoError(t, err)
@@ -51,10 +51,9 @@ func countBytes(t *testing.T, d []byte, bytes map[uint64]int) {
 		bytes[f.Session] += len(body)
 	case KindBundle:
 		for len(body) > 0 {
-			before := len(body)
 			var m Message
 			m, body, _ = NextBundleItem(body)
-			bytes[m.Session] += before - len(body)
+			bytes[m.Session] += len(AppendBundleItem(nil, m))
 		}
 	}
 }
@@ -156,13 +155,15 @@ func TestSendQueueAgainstModel(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		var q sendQueue
+		var s sender
+		s.clock(epoch)
 		var model []item // by falling priority, in order
 		check := func() {
 			require.Equal(t, len(model), q.messages)
 			bytes, expiring := 0, 0
 			for i := range model {
-				bytes += model[i].buf.len()
-				if !model[i].expires.IsZero() {
+				bytes += model[i].n
+				if model[i].expires != 0 {
 					expiring++
 				}
 			}
@@ -176,9 +177,10 @@ func TestSendQueueAgainstModel(t *testing.T) {
 			}
 		}
 		for range 300 {
-			it := item{buf: newBuffer(make([]byte, r.IntN(100))), priority: r.IntN(4) - 2}
+			it := item{priority: r.IntN(4) - 2}
+			s.hold(&it, make([]byte, r.IntN(100)))
 			if r.IntN(3) == 0 {
-				it.expires = epoch.Add(1)
+				it.expires = s.clock(epoch) + 1
 			}
 			switch r.IntN(9) {
 			case 0, 1, 2, 3:
@@ -213,17 +215,17 @@ func TestSendQueueAgainstModel(t *testing.T) {
 				if r.IntN(5) == 0 {
 					var kept []item
 					for _, it := range model {
-						if it.expires.IsZero() {
+						if it.expires == 0 {
 							kept = append(kept, it)
 						}
 					}
-					require.Equal(t, len(model)-len(kept), q.removeExpired(epoch.Add(grace)))
+					require.Equal(t, len(model)-len(kept), s.removeExpired(&q, epoch.Add(grace)))
 					model = kept
 				}
 			}
 			check()
 		}
-		require.Equal(t, len(model), q.clear())
+		require.Equal(t, len(model), s.clear(&q))
 		model = nil
 		check()
 		q.trim()
@@ -231,19 +233,38 @@ func TestSendQueueAgainstModel(t *testing.T) {
 	}
 }
 
-func TestBuffers(t *testing.T) {
-	require.Nil(t, newBuffer(nil))
-	(*buffer)(nil).release()
-	for _, size := range []int{1, 63, 64, 65, 1400, 65535, 65536, 65537, 1 << 20} {
-		p := make([]byte, size)
-		for i := range p {
-			p[i] = byte(i * 7)
-		}
-		b := newBuffer(p)
-		require.Equal(t, p, b.bytes())
-		b.release()
-		b = newBuffer(p[:1])
-		require.Equal(t, p[:1], b.bytes())
-		b.release()
+// Every message reads back as it was held, whatever else is held and freed
+// around it, and what was held first is not overwritten by what comes later.
+func TestSlabs(t *testing.T) {
+	var s sender
+	r := rand.New(rand.NewPCG(1, 5))
+	type held struct {
+		item
+		want []byte
 	}
+	var all []held
+	for range 3000 {
+		if len(all) > 0 && r.IntN(5) < 2 {
+			i := r.IntN(len(all))
+			require.Equal(t, all[i].want, all[i].payload())
+			s.free(&all[i].item)
+			all = append(all[:i], all[i+1:]...)
+			continue
+		}
+		sizes := []int{0, 1, 64, 1023, 1024, 1025, 1400, 4096, 65536, 65537}
+		h := held{want: make([]byte, sizes[r.IntN(len(sizes))])}
+		for i := range h.want {
+			h.want[i] = byte(r.Uint32())
+		}
+		if len(h.want) == 0 {
+			h.want = nil
+		}
+		s.hold(&h.item, h.want)
+		all = append(all, h)
+	}
+	for i := range all {
+		require.Equal(t, all[i].want, all[i].payload())
+		s.free(&all[i].item)
+	}
+	require.Nil(t, s.shared, "nothing is held, and nothing kept")
 }

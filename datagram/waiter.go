@@ -9,6 +9,8 @@ type waiter struct {
 	settled bool
 	item    item   // Push: what waits to be queued
 	payload []byte // Pop: the result
+	into    []byte // PopInto: where the result is copied to
+	copies  bool   // it is a PopInto
 	err     error
 	ready   chan struct{} // capacity 1, one send for each settling: waking never blocks, and waiters can be reused
 }

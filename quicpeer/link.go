@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -38,6 +39,10 @@ type link struct {
 	life      heartbeats      // is the peer's process there?
 	credit    *time.Timer     // runs while credit is owed; the receiving goroutine's
 	stalled   stall           // the pump's
+	driving   driving         // belongs to whoever drives mux
+	handed    atomic.Uint64   // datagrams handed to QUIC
+	credited  atomic.Uint64   // what the peer's credit covers of them
+	limits    atomic.Pointer[session.PeerLimits] // nil until the peer's SETTINGS come
 	since     time.Time       // when it came up
 	mayOpen   context.Context // ends once no session may begin: either side has sent GOAWAY
 	noOpens   context.CancelFunc
@@ -76,6 +81,10 @@ const (
 	exporterLength = 32
 )
 
+// maxPacket is the largest packet that quic-go sends (its MaxPacketBufferSize,
+// 1,452 bytes), rounded up.
+const maxPacket = 1500
+
 // minDatagram is the least that a peer's stack must take in one datagram for a
 // link to make sense: a fragment's header, and something behind it.
 const minDatagram = 128
@@ -101,6 +110,7 @@ func newLink(e *Endpoint, conn *quic.Conn, dialed *target, trust certs.Trust) (*
 		sessions: make(map[uint64]*session.Runner),
 		remote:   addrPort(conn.RemoteAddr()),
 	}
+	l.driving = driving{buf: make([]byte, 0, maxPacket), checked: l.since}
 	l.mayOpen, l.noOpens = context.WithCancel(conn.Context())
 	copy(l.exporter[:], secret)
 	if dialed != nil {
@@ -351,18 +361,19 @@ func (l *link) Ping(ctx context.Context) (time.Duration, error) {
 // PeerLimits returns what the peer takes: the defaults until its SETTINGS
 // have come.
 func (l *link) PeerLimits() session.PeerLimits {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.peerLimits()
+	if p := l.limits.Load(); p != nil {
+		return *p
+	}
+	return peerLimits(session.Settings{})
 }
 
-func (l *link) peerLimits() session.PeerLimits {
+func peerLimits(s session.Settings) session.PeerLimits {
 	// Above 2^30 nothing here could make use of it, and int may have 32 bits.
 	clip := func(v uint64) int { return int(min(v, 1<<30)) }
 	return session.PeerLimits{
-		MaxMessage: clip(l.settings.MaxMessageOrDefault()),
-		MaxSignal:  clip(l.settings.MaxSignalOrDefault()),
-		MaxSignals: clip(l.settings.MaxSignalsOrDefault()),
+		MaxMessage: clip(s.MaxMessageOrDefault()),
+		MaxSignal:  clip(s.MaxSignalOrDefault()),
+		MaxSignals: clip(s.MaxSignalsOrDefault()),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -14,26 +15,69 @@ import (
 	"github.com/oneportnet/quicpeer/session"
 )
 
-// pump hands datagrams to QUIC, as fast as it takes them. It is the only
-// goroutine that may wait in SendDatagram, which has no context.
+// driving is what belongs to whoever drives the link's Mux.
+type driving struct {
+	buf     []byte
+	checked time.Time // when the path was looked at last
+}
+
+// pump drives whenever nobody else does: it hands datagrams to QUIC as fast as
+// it takes them. It is the only goroutine that may wait in SendDatagram, which
+// has no context.
 func (l *link) pump() {
-	buf := make([]byte, 0, 1500)
-	checked := l.since
 	for {
+		if l.mux.Drive() && !l.drive(unlimited) {
+			return
+		}
+		if !l.waitToPump() {
+			return
+		}
+	}
+}
+
+// Drive sends what is ready, on the goroutine of the caller, as far as that
+// cannot make it wait; the rest is the pump's. A lone message leaves without
+// waking anybody.
+func (l *link) Drive() {
+	if l.uncredited() >= sendQueue || !l.mux.Drive() {
+		l.mux.Kick()
+		return
+	}
+	l.drive(inlineTurn)
+}
+
+// uncredited is how many datagrams may still be in QUIC's queue: those that no
+// credit covers. It is too high where the peer gives no credit.
+func (l *link) uncredited() uint64 { return l.handed.Load() - l.credited.Load() }
+
+const (
+	// sendQueue is how many datagrams quic-go queues before SendDatagram waits.
+	sendQueue = 32
+	// inlineTurn is how many datagrams a caller sends who came to send one.
+	inlineTurn = 4
+	unlimited  = math.MaxInt
+)
+
+// drive hands over as many datagrams, and reports false if the connection has
+// ended. Whoever drives may not, beyond what is unlimited, wait.
+func (l *link) drive(most int) bool {
+	for n := 0; ; n++ {
+		if most != unlimited && (n == most || l.uncredited() >= sendQueue) {
+			l.mux.Rest()
+			return true
+		}
 		now := time.Now()
-		if now.Sub(checked) >= busyCheck {
-			checked = now
+		if now.Sub(l.driving.checked) >= busyCheck {
+			l.driving.checked = now
 			l.checkPath()
 		}
-		d, ok := l.mux.Next(now, buf)
+		d, ok := l.mux.Next(now, l.driving.buf)
 		if !ok {
-			if !l.waitToPump() {
-				return
-			}
-			continue
+			return true
 		}
 		err := l.conn.SendDatagram(d)
 		if err == nil {
+			l.handed.Add(1)
 			l.mux.Sent()
 			continue
 		}
@@ -42,7 +86,7 @@ func (l *link) pump() {
 			l.tellChange()
 			continue
 		}
-		return // the connection has ended
+		return false // the connection has ended
 	}
 }
 
@@ -101,15 +145,20 @@ func (l *link) receive() {
 		if ev.Owed {
 			l.owe()
 		}
+		if ev.Drive {
+			l.Drive()
+		}
 		switch ev.Kind {
 		case datagram.EventHeartbeat:
 			l.life.heard(now)
-			l.mux.QueueHeartbeat(true, ev.Token)
+			if l.mux.QueueHeartbeat(true, ev.Token) {
+				l.Drive()
+			}
 		case datagram.EventHeartbeatEcho:
 			l.life.echoed(now)
 		case datagram.EventCredit:
 			l.life.heard(now)
-			l.credited(now, ev.Credit)
+			l.creditRead(now, ev.Credit)
 		case datagram.EventViolation:
 			l.mu.Lock()
 			r := l.sessions[ev.Session]
@@ -123,9 +172,9 @@ func (l *link) receive() {
 	}
 }
 
-// credited takes credit from the peer. One that was overtaken by a later one,
+// creditRead takes credit from the peer. One that was overtaken by a later one,
 // or that claims what was never sent, says nothing.
-func (l *link) credited(now time.Time, c datagram.Credit) {
+func (l *link) creditRead(now time.Time, c datagram.Credit) {
 	stats := l.conn.ConnectionStats()
 	given := l.mux.NextNumber()
 	l.mu.Lock()
@@ -133,6 +182,7 @@ func (l *link) credited(now time.Time, c datagram.Credit) {
 		l.mu.Unlock()
 		return
 	}
+	l.credited.Store(c.End)
 	limit := l.window.credit(now, c.End, c.Taken, pathState{stats.MinRTT, stats.SmoothedRTT, stats.PacketsLost})
 	l.mu.Unlock()
 	l.mux.SetLimit(limit)
@@ -142,8 +192,8 @@ func (l *link) credited(now time.Time, c datagram.Credit) {
 func (l *link) owe() {
 	if l.credit == nil {
 		l.credit = time.AfterFunc(creditDelay, func() {
-			if l.mux.CreditOwed() {
-				l.mux.QueueCredit()
+			if l.mux.CreditOwed() && l.mux.QueueCredit() {
+				l.Drive()
 			}
 		})
 		return
@@ -255,7 +305,9 @@ func (l *link) beat(now time.Time) {
 func (l *link) heartbeat() {
 	var token [8]byte
 	_, _ = rand.Read(token[:]) // never fails, crypto/rand
-	l.mux.QueueHeartbeat(false, token)
+	if l.mux.QueueHeartbeat(false, token) {
+		l.mux.Kick()
+	}
 }
 
 // heartbeats knows whether the peer's process is there. Anything that its

@@ -108,6 +108,8 @@ func (l *link) linkStreamEnded(err error) {
 func (l *link) settingsRead(s session.Settings) {
 	l.mu.Lock()
 	l.settings = s
+	limits := peerLimits(s)
+	l.limits.Store(&limits)
 	limit := l.window.open(s.Window)
 	l.mu.Unlock()
 	l.mux.SetLimit(limit)

@@ -24,7 +24,41 @@ func (s *Session) SendWith(ctx context.Context, message []byte, o SendOptions) e
 	if limit := s.MaxMessageSize(); len(message) > limit {
 		return &MessageTooLargeError{Kind: "message", Size: len(message), Max: limit}
 	}
-	return s.queueError(s.flow.Push(ctx, time.Now(), message, o))
+	drive, err := s.flow.Offer(ctx, sendTime(o), message, o)
+	if drive {
+		s.link.Drive()
+	}
+	return s.queueError(err)
+}
+
+// SendBatch sends messages one after another, as SendWith does, with less work
+// for each. It ends at the first that fails, and returns how many were queued.
+func (s *Session) SendBatch(ctx context.Context, messages [][]byte, o SendOptions) (int, error) {
+	limit := s.MaxMessageSize()
+	for i, message := range messages {
+		if len(message) > limit {
+			n, err := s.SendBatch(ctx, messages[:i], o)
+			if err == nil {
+				err = &MessageTooLargeError{Kind: "message", Size: len(message), Max: limit}
+			}
+			return n, err
+		}
+	}
+	n, drive, err := s.flow.OfferBatch(ctx, sendTime(o), messages, o)
+	if drive {
+		s.link.Drive()
+	}
+	return n, s.queueError(err)
+}
+
+// sendTime is the time that an expiry counts from. Without one it is not
+// needed, and reading the clock costs as much as the rest of sending a small
+// message.
+func sendTime(o SendOptions) time.Time {
+	if o.Expiry <= 0 {
+		return time.Time{}
+	}
+	return time.Now()
 }
 
 // errEnded closes the queues of a session that has ended.
@@ -46,6 +80,26 @@ func (s *Session) Receive(ctx context.Context) ([]byte, error) {
 	b, err := s.flow.Pop(ctx)
 	s.popped()
 	return b, s.queueError(err)
+}
+
+// ReceiveInto is [Session.Receive] into the caller's buffer: it returns the
+// length of the message, and allocates nothing. A message that buf is too small
+// for stays where it is, and the error is a *[datagram.ShortBufferError]; a
+// buffer of 64 KiB takes every message unless the application has raised the
+// limit.
+func (s *Session) ReceiveInto(ctx context.Context, buf []byte) (int, error) {
+	n, err := s.flow.PopInto(ctx, buf)
+	s.popped()
+	return n, s.queueError(err)
+}
+
+// ReceiveBatch is [Session.Receive] for as many messages as there are, and as
+// batch has places: it waits for one, and takes what else is there. It returns
+// how many it took. The slices belong to the caller.
+func (s *Session) ReceiveBatch(ctx context.Context, batch [][]byte) (int, error) {
+	n, err := s.flow.PopBatch(ctx, batch)
+	s.popped()
+	return n, s.queueError(err)
 }
 
 // popped gives the peer's stream credit back when the last message of a

@@ -60,6 +60,9 @@ type PeerLimits struct {
 // Ping.
 type Link interface {
 	Mux() *datagram.Mux
+	// Drive sends what is ready in Mux, after a call there has said that
+	// somebody has to.
+	Drive()
 	LocalAddr() net.Addr
 	RemoteAddr() net.Addr
 	// RemoteID is the peer's verified identity; false if it is anonymous.

@@ -67,6 +67,7 @@ func newTestLinks() (client, server *testLink) {
 }
 
 func (l *testLink) Mux() *datagram.Mux             { return l.mux }
+func (l *testLink) Drive()                         { l.mux.Kick() }
 func (l *testLink) LocalAddr() net.Addr            { return l.peer.RemoteAddr() }
 func (l *testLink) RemoteID() (certs.PeerID, bool) { return certs.PeerID{1}, true }
 func (l *testLink) RTT() time.Duration             { return l.rtt }
