@@ -1,9 +1,7 @@
 package integration_test
 
 import (
-	"net"
 	"runtime"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,35 +11,19 @@ import (
 	"github.com/oneportnet/quicpeer/quicpeer"
 )
 
-// countingConn counts how often a packet, or a batch of them, is written.
-type countingConn struct {
-	*net.UDPConn
-	writes atomic.Uint64
-}
-
-func (c *countingConn) WriteMsgUDP(b, oob []byte, to *net.UDPAddr) (int, int, error) {
-	c.writes.Add(1)
-	return c.UDPConn.WriteMsgUDP(b, oob, to)
-}
-
 // In a burst of messages that fill their datagrams, packets fill up to the
-// byte, so that the kernel takes many with one write (UDP GSO).
-func TestBurstsEngageSendOffload(t *testing.T) {
+// byte, so that the kernel takes many with one write (UDP GSO), and hands many
+// over with one read (UDP GRO).
+func TestBurstsEngageOffload(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("quic-go uses send offload on Linux only")
+		t.Skip("offload is used on Linux only")
 	}
 	ctx := within(t, 30*time.Second)
-	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	require.NoError(t, err)
-	defer udp.Close()
-	conn := &countingConn{UDPConn: udp}
-	a, err := quicpeer.ListenPacket(conn, &quicpeer.Config{Trust: certs.Anyone()})
-	require.NoError(t, err)
-	defer a.Close(ctx)
-	b, err := quicpeer.Listen("127.0.0.1:0", &quicpeer.Config{Trust: certs.Anyone()})
-	require.NoError(t, err)
-	defer b.Close(ctx)
+	a := startPeer(t, "127.0.0.1:0", &quicpeer.Config{Trust: certs.Anyone()})
+	b := startPeer(t, "127.0.0.1:0", &quicpeer.Config{Trust: certs.Anyone()})
+	over := make(chan struct{})
 	b.Handle("burst", func(in *quicpeer.Incoming) {
+		defer close(over)
 		s, err := in.Accept(nil)
 		for err == nil {
 			_, err = s.Receive(ctx)
@@ -58,19 +40,29 @@ func TestBurstsEngageSendOffload(t *testing.T) {
 			size, since = n, time.Now()
 		}
 	}
-	stats := func() (packets, bytes, writes uint64) {
-		l := a.Links()[0].Transport
-		return l.PacketsSent, l.BytesSent, conn.writes.Load()
-	}
-	packets, bytes, writes := stats()
+
+	sent, received := a.Stats().Socket, b.Stats().Socket
 	message := make([]byte, s.DatagramSize())
 	for range 5000 {
 		require.NoError(t, s.Send(ctx, message))
 	}
 	require.NoError(t, s.Close(ctx))
-	p, n, w := stats()
-	packets, bytes, writes = p-packets, n-bytes, w-writes
-	t.Logf("%d packets of %d bytes on average, in %d writes", packets, bytes/packets, writes)
+	<-over
+
+	now := a.Stats().Socket
+	packets, calls := now.SentPackets-sent.SentPackets, now.SendCalls-sent.SendCalls
+	t.Logf("%d packets sent in %d calls", packets, calls)
 	require.GreaterOrEqual(t, packets, uint64(5000), "one message fills one packet")
-	require.Less(t, writes, packets/2)
+	require.InDelta(t, a.Links()[0].Transport.PacketsSent, now.SentPackets, 20, "QUIC counts as many, those of the handshake apart, which share")
+	require.Less(t, calls, packets/2)
+
+	now = b.Stats().Socket
+	if !now.ReceiveOffload {
+		t.Skip("no receive offload here")
+	}
+	packets, calls = now.ReceivedPackets-received.ReceivedPackets, now.ReceiveCalls-received.ReceiveCalls
+	coalesced := now.CoalescedPackets - received.CoalescedPackets
+	t.Logf("%d packets received in %d calls, %d of them coalesced", packets, calls, coalesced)
+	require.Greater(t, packets, 2*calls)
+	require.Greater(t, coalesced, packets/2)
 }

@@ -44,7 +44,8 @@ type Endpoint struct {
 	identity   *certs.Identity
 	instance   [16]byte // random for each start (session/PROTOCOL.md, SETTINGS)
 	socket     net.PacketConn
-	owned      bool // socket is ours to close
+	owned      bool       // socket is ours to close
+	udp        *udpSocket // as QUIC uses it; nil if it is of another kind
 	families   families
 	transport  *quic.Transport
 	listener   *quic.Listener
@@ -89,8 +90,9 @@ func Listen(address string, c *Config) (*Endpoint, error) {
 
 // ListenPacket runs the endpoint on a socket that the caller has made, and
 // closes after the endpoint: a UDP socket with options of its own, or a
-// simulated network. Nobody else may read from it. Send and receive offloads
-// need a [net.UDPConn].
+// simulated network. Nobody else may read from it. A [net.UDPConn] is used as
+// Listen uses its own, with receive offload where the system has it; any other
+// type, also one that embeds a UDPConn, only through its methods.
 func ListenPacket(pc net.PacketConn, c *Config) (*Endpoint, error) {
 	if pc == nil {
 		return nil, errors.New("quicpeer: ListenPacket needs a socket, got nil")
@@ -112,6 +114,14 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 		dials:     make(map[dialKey]*connecting),
 		handlers:  make(map[string]func(*Incoming)),
 	}
+	conn := pc
+	if c, ok := pc.(*net.UDPConn); ok {
+		e.udp = newUDPSocket(c)
+		conn = e.udp
+		if e.udp.why != nil {
+			e.log.Debug("packets are received one by one", "error", e.udp.why)
+		}
+	}
 	e.backlog.init(config.Limits.Backlog)
 	e.trust.Store(&trustBox{config.Trust})
 	_, _ = rand.Read(e.instance[:]) // never fails, crypto/rand
@@ -119,7 +129,7 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 	bound := pc.LocalAddr().String()
 	reset, token := quic.StatelessResetKey(e.identity.ResetKey(bound)), quic.TokenGeneratorKey(e.identity.TokenKey(bound))
 	e.transport = &quic.Transport{
-		Conn:                pc,
+		Conn:                conn,
 		ConnectionIDLength:  connectionIDLength,
 		StatelessResetKey:   &reset,
 		TokenGeneratorKey:   &token,
@@ -128,7 +138,7 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 	}
 	e.listener, err = e.transport.Listen(e.identity.ServerTLS(ALPN, currentTrust{e}, config.AllowAnonymous), e.quicConfig())
 	if err != nil {
-		_ = e.transport.Close()
+		e.closeTransport()
 		return nil, fmt.Errorf("quicpeer: %w", err)
 	}
 	e.background.Go(e.acceptLinks)
@@ -262,6 +272,18 @@ func (e *Endpoint) forget(l *link) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.links, l)
+}
+
+// closeTransport ends all use of the socket. One that is ours is closed, one that
+// is the caller's given back.
+func (e *Endpoint) closeTransport() {
+	_ = e.transport.Close()
+	switch {
+	case e.owned:
+		_ = e.socket.Close()
+	case e.udp != nil:
+		e.udp.restore()
+	}
 }
 
 func (e *Endpoint) isClosing() bool {

@@ -79,6 +79,25 @@ type Stats struct {
 	// WithdrawnSessions were taken back by their peer while they waited for
 	// Accept.
 	WithdrawnSessions uint64
+	// Socket is what went through the UDP socket. All zero if the endpoint
+	// runs on a socket of another kind (see [ListenPacket]).
+	Socket SocketStats
+}
+
+// SocketStats count UDP packets, of QUIC and of others, and the system calls
+// that carried them. The more packets a call, the less CPU each takes.
+type SocketStats struct {
+	// ReceiveOffload says that the system may coalesce consecutive packets of
+	// a peer and hand them over at once: UDP GRO, on Linux from 5.0 on.
+	ReceiveOffload bool
+	// ReceivedPackets came in ReceiveCalls. CoalescedPackets of them came
+	// coalesced with others; if few do in a burst, the peer sends without
+	// offload, or the network device does not coalesce.
+	ReceivedPackets, CoalescedPackets, ReceiveCalls uint64
+	// SentPackets went out in SendCalls. There is more than one packet a call
+	// with send offload only: UDP GSO, on Linux from 5.0 on, in bursts of
+	// messages that fill their datagrams.
+	SentPackets, SendCalls uint64
 }
 
 // Stats returns the totals so far.
@@ -89,5 +108,6 @@ func (e *Endpoint) Stats() Stats {
 		RefusedSessions:    e.counters.refusedSessions.Load(),
 		BusySessions:       e.counters.busySessions.Load(),
 		WithdrawnSessions:  e.counters.withdrawnSessions.Load(),
+		Socket:             e.udp.stats(),
 	}
 }

@@ -132,10 +132,7 @@ func (e *Endpoint) Shutdown(ctx context.Context, o ShutdownOptions) (ShutdownRep
 	}
 	wg.Wait()
 	_ = e.listener.Close()
-	_ = e.transport.Close()
-	if e.owned {
-		_ = e.socket.Close()
-	}
+	e.closeTransport()
 	e.background.Wait()
 	for _, l := range links {
 		<-l.done
