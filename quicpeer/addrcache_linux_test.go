@@ -2,6 +2,7 @@ package quicpeer
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net"
 	"testing"
 
@@ -16,7 +17,7 @@ func rawAddr(ip net.IP, port int, scope uint32) (sockaddr, int) {
 		binary.NativeEndian.PutUint16(raw[:], unix.AF_INET)
 		copy(raw[4:], v4)
 		for i := unix.SizeofSockaddrInet4; i < len(raw); i++ {
-			raw[i] = 0xee // of a longer address before it
+			raw[i] = byte(rand.Int()) // of a longer address before it
 		}
 		return raw, unix.SizeofSockaddrInet4
 	}

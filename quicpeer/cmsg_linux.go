@@ -67,6 +67,15 @@ func copyControl(dst, src []byte) int {
 	}
 }
 
+// packetControl returns, in place, the control messages of each packet of a
+// datagram that has these. If some did not fit, the last may be cut.
+func packetControl(control []byte, flags int) []byte {
+	if flags&unix.MSG_CTRUNC != 0 {
+		control = withoutLast(control)
+	}
+	return control[:copyControl(control, control)]
+}
+
 // withoutLast returns all control messages but the last.
 func withoutLast(control []byte) []byte {
 	last := 0

@@ -48,6 +48,8 @@ func TestControlMessages(t *testing.T) {
 	require.Empty(t, withoutLast(tos))
 	require.Empty(t, withoutLast(nil))
 	require.Equal(t, tos, withoutLast(append(both, 1, 2, 3)))
+	require.Equal(t, both, packetControl(slices.Clone(both), 0))
+	require.Equal(t, tos, packetControl(slices.Clone(both), unix.MSG_CTRUNC), "the last may be cut")
 	short := make([]byte, len(both)-1)
 	require.Equal(t, tos, short[:copyControl(short, both)], "whole messages only")
 }

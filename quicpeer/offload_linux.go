@@ -17,10 +17,11 @@ const (
 	// when it is made of many: their sum is limited as a UDP datagram is.
 	coalescedSize = 64 << 10
 	// coalescedBatch is how many of those one system call may return. Packets
-	// that cannot be coalesced, because they come from many peers or on a
-	// device that does not do it, then take no more calls than without
-	// offload, where quic-go reads 8 at once.
-	coalescedBatch = 8
+	// that cannot be coalesced, because they come from many peers or by a device
+	// that does not do it, then cost no more than without offload; read one by
+	// one they cost a tenth more. With 8, coalesced ones are a few percent
+	// slower (measured over loopback): more memory in turn.
+	coalescedBatch = 4
 	// controlSize holds the control messages of one datagram. Those that QUIC
 	// asks for take 120 bytes, UDP_GRO 24; the rest is for options that the
 	// caller of ListenPacket may have set, such as timestamps.
@@ -30,7 +31,7 @@ const (
 // receiveOffload reads from a UDP socket for which the kernel coalesces
 // consecutive packets of one peer, all of one size but the last, into one
 // datagram (UDP_GRO, Linux 5.0), and cuts them apart again. It holds
-// coalescedBatch buffers of coalescedSize, 512 KiB, whose pages take memory only
+// coalescedBatch buffers of coalescedSize, 256 KiB, whose pages take memory only
 // once they have been used.
 //
 // Not safe for concurrent use: one reader.
@@ -202,10 +203,7 @@ func (r *receiveOffload) read() error {
 		if d.several = d.size > 0 && d.size < len(d.rest); !d.several {
 			d.size = len(d.rest)
 		}
-		if d.flags&unix.MSG_CTRUNC != 0 {
-			control = withoutLast(control) // which may be cut
-		}
-		d.control = control[:copyControl(control, control)]
+		d.control = packetControl(control, d.flags)
 		r.count++
 	}
 	return nil

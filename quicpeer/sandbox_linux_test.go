@@ -68,6 +68,14 @@ func TestWithoutReceiveOffload(t *testing.T) {
 	}
 	require.Equal(t, SocketStats{ReceivedPackets: 5, ReceiveCalls: 1}, s.stats())
 	s.restore()
+
+	_, err := from.WriteToUDPAddrPort([]byte("one"), destination(s, "127.0.0.1"))
+	require.NoError(t, err)
+	n, addr, err := s.ReadFrom(make([]byte, 1452))
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	require.Equal(t, from.LocalAddr().String(), addr.String())
+	require.Equal(t, SocketStats{ReceivedPackets: 6, ReceiveCalls: 2}, s.stats())
 }
 
 // An endpoint in such a sandbox works, and says that it has no offload.
