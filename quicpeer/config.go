@@ -105,6 +105,14 @@ type Config struct {
 	// Limits bound what peers can make the endpoint hold.
 	Limits Limits
 
+	// HeapReserve is how many bytes of address space a busy endpoint sets
+	// aside so that garbage collection runs less often: the heap of the
+	// process may then grow by as much again before it runs. No memory is
+	// taken for the reserve itself. 0: 32 MiB; negative: none. A process whose
+	// heap is large anyway, or that sets GOGC, needs none. The first busy
+	// endpoint of a process decides.
+	HeapReserve int
+
 	// Logger gets what an operator may want to know. Nil: silence.
 	Logger *slog.Logger
 	// QLogDir is where a qlog file is written for each connection. Empty: the
@@ -119,6 +127,9 @@ func (c *Config) checked() (Config, error) {
 		n = *c
 	}
 	n.Limits = n.Limits.withDefaults()
+	if n.HeapReserve == 0 {
+		n.HeapReserve = defaultHeapReserve
+	}
 	n.Protocols = slices.Clone(n.Protocols)
 	for _, p := range n.Protocols {
 		if err := (session.Open{Protocol: p}).Validate(); err != nil {

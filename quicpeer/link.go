@@ -32,19 +32,20 @@ type link struct {
 	out       linkWriter
 	peer      certs.Peer // its ID is zero if anonymous
 	anonymous bool
-	dialed    *target         // what this side dialed; nil if the peer did
-	trust     certs.Trust     // what the peer was verified with, if not the endpoint's trust
-	exporter  [32]byte        // orders links between the same two peers
-	pings     pinger          // PING and PONG
-	life      heartbeats      // is the peer's process there?
-	credit    *time.Timer     // runs while credit is owed; the receiving goroutine's
-	stalled   stall           // the pump's
-	driving   driving         // belongs to whoever drives mux
-	handed    atomic.Uint64   // datagrams handed to QUIC
-	credited  atomic.Uint64   // what the peer's credit covers of them
+	dialed    *target                            // what this side dialed; nil if the peer did
+	trust     certs.Trust                        // what the peer was verified with, if not the endpoint's trust
+	exporter  [32]byte                           // orders links between the same two peers
+	pings     pinger                             // PING and PONG
+	life      heartbeats                         // is the peer's process there?
+	credit    *time.Timer                        // runs while credit is owed; the receiving goroutine's
+	stalled   stall                              // the pump's
+	driving   driving                            // belongs to whoever drives mux
+	handed    atomic.Uint64                      // datagrams handed to QUIC
+	received  atomic.Uint64                      // datagrams taken from QUIC
+	credited  atomic.Uint64                      // what the peer's credit covers of them
 	limits    atomic.Pointer[session.PeerLimits] // nil until the peer's SETTINGS come
-	since     time.Time       // when it came up
-	mayOpen   context.Context // ends once no session may begin: either side has sent GOAWAY
+	since     time.Time                          // when it came up
+	mayOpen   context.Context                    // ends once no session may begin: either side has sent GOAWAY
 	noOpens   context.CancelFunc
 	done      chan struct{} // closed when every goroutine of the link has ended
 	gone      sync.WaitGroup

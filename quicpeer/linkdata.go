@@ -19,6 +19,7 @@ import (
 type driving struct {
 	buf     []byte
 	checked time.Time // when the path was looked at last
+	seen    uint64    // datagrams sent and received by then
 }
 
 // pump drives whenever nobody else does: it hands datagrams to QUIC as fast as
@@ -70,6 +71,7 @@ func (l *link) drive(most int) bool {
 		if now.Sub(l.driving.checked) >= busyCheck {
 			l.driving.checked = now
 			l.checkPath()
+			l.checkBusy()
 		}
 		d, ok := l.mux.Next(now, l.driving.buf)
 		if !ok {
@@ -88,6 +90,15 @@ func (l *link) drive(most int) bool {
 		}
 		return false // the connection has ended
 	}
+}
+
+// checkBusy is called about every busyCheck while datagrams are sent.
+func (l *link) checkBusy() {
+	handed := l.handed.Load() + l.received.Load()
+	if time.Duration(handed-l.driving.seen) >= busyRate*busyCheck/time.Second {
+		setHeapReserve(l.ep.config.HeapReserve)
+	}
+	l.driving.seen = handed
 }
 
 // busyCheck is how often the path is looked at while datagrams are sent: soon
@@ -138,6 +149,7 @@ func (l *link) receive() {
 			return
 		}
 		now := time.Now()
+		l.received.Add(1)
 		ev := l.mux.Handle(now, d)
 		if ev.Pressed {
 			runtime.Gosched() // let the application read, rather than drop what it would
