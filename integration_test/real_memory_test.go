@@ -24,6 +24,7 @@ import (
 // footprint is what the process holds.
 type footprint struct {
 	heap       int64 // bytes
+	stack      int64 // bytes
 	goroutines int
 }
 
@@ -35,7 +36,7 @@ func measure() footprint {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return footprint{heap: int64(m.HeapAlloc), goroutines: runtime.NumGoroutine()}
+	return footprint{heap: int64(m.HeapAlloc), stack: int64(m.StackInuse), goroutines: runtime.NumGoroutine()}
 }
 
 // growRuntime makes the runtime's own records of goroutines, which it never
