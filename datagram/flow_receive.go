@@ -20,7 +20,7 @@ type receiveSide struct {
 	reassembly *reassembly // made when the first fragment comes
 
 	received, receivedBytes uint64
-	drops                   receiveDrops
+	drops                   flowDrops
 }
 
 // An arrival is what a call of Arrived waits for.

@@ -27,7 +27,7 @@ type sendSide struct {
 	nextMessageID uint64 // for fragmented messages
 
 	pushed, sent, sentBytes, cut, end uint64
-	drops                             sendDrops
+	drops                             flowDrops
 }
 
 // partial is the message that is being sent in fragments.

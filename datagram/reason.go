@@ -102,13 +102,23 @@ func (d *Drops) Add(o Drops) {
 	}
 }
 
-// A flow counts only the reasons that a flow can have: there are thousands of flows.
-type (
-	sendDrops    [ReasonNewest + 1]uint64
-	receiveDrops [ReasonStaleFragment + 1 - ReasonOldest]uint64
-)
+// flowDrops counts the drops of one side of a flow. There are thousands of flows, and most drop nothing: the counts are
+// made with the first drop. The zero value is empty.
+type flowDrops struct{ counts *Drops }
 
-func (d *sendDrops) add(r Reason, n int)    { d[r] += uint64(n) }
-func (d *receiveDrops) add(r Reason, n int) { d[r-ReasonOldest] += uint64(n) }
-func (d *sendDrops) all() (all Drops)       { copy(all[:], d[:]); return all }
-func (d *receiveDrops) all() (all Drops)    { copy(all[ReasonOldest:], d[:]); return all }
+func (d *flowDrops) add(r Reason, n int) {
+	if n == 0 {
+		return
+	}
+	if d.counts == nil {
+		d.counts = new(Drops)
+	}
+	d.counts[r] += uint64(n)
+}
+
+func (d *flowDrops) all() Drops {
+	if d.counts == nil {
+		return Drops{}
+	}
+	return *d.counts
+}
