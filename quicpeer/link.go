@@ -270,7 +270,7 @@ func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (
 	switch {
 	case err == nil && usable:
 	case err == nil: // after a GOAWAY no session may begin
-		controlStream{str, &l.life}.Reset(session.CodeCancelled)
+		(&controlStream{str, &l.life}).Reset(session.CodeCancelled)
 		return nil, 0, l.ending(context.Cause(l.conn.Context()))
 	case ctx.Err() != nil:
 		return nil, 0, context.Cause(ctx)
@@ -280,7 +280,7 @@ func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (
 		return nil, 0, l.ending(err)
 	}
 	id := sessionID(str.StreamID())
-	return l.run(id, session.Dialed(l, controlStream{str, &l.life}, id, open, l.ep.config.Session)), id, nil
+	return l.run(id, session.Dialed(l, &controlStream{str, &l.life}, id, open, &l.ep.config.Session)), id, nil
 }
 
 // waitForStream waits until the peer allows another stream, and no longer than
@@ -304,11 +304,11 @@ func (l *link) acceptSessions() {
 		l.mu.Lock()
 		l.nextRemote = id + 2
 		l.mu.Unlock()
-		l.run(id, session.Arrived(l, controlStream{str, &l.life}, id, l.ep.config.Session))
+		l.run(id, session.Arrived(l, &controlStream{str, &l.life}, id, &l.ep.config.Session))
 	}
 }
 
-// run enters a session that has just begun, and starts its goroutine.
+// run enters a session that has just begun, and has it read.
 func (l *link) run(id uint64, r *session.Runner) *session.Runner {
 	l.mu.Lock()
 	if l.closing {
@@ -322,12 +322,23 @@ func (l *link) run(id uint64, r *session.Runner) *session.Runner {
 	}
 	l.sessions[id] = r
 	l.resetIdle()
-	l.gone.Go(r.Run)
+	l.gone.Add(1)
+	go l.read(r)
 	l.mu.Unlock()
 	if r.Finished() {
 		l.Finished(r) // it was over before it was entered, and must not stay
 	}
 	return r
+}
+
+// read reads a frame of a session, and leaves the next one, and its place in
+// gone, to a goroutine of its own: see [session.Runner.ReadFrame].
+func (l *link) read(r *session.Runner) {
+	if r.ReadFrame() {
+		go l.read(r)
+		return
+	}
+	l.gone.Done()
 }
 
 // Mux returns the link's datagrams.

@@ -138,7 +138,7 @@ func (deadStream) ReleaseCredit()                               {}
 // STOP_SENDING can end a session before its link has entered it.
 func TestSessionThatEndedBeforeItWasEnteredIsForgotten(t *testing.T) {
 	l := &link{mux: datagram.NewMux(datagram.MuxConfig{}), sessions: make(map[uint64]*session.Runner)}
-	r := session.Arrived(l, deadStream{}, 0, session.Options{})
+	r := session.Arrived(l, deadStream{}, 0, &session.Options{})
 	r.LinkLost(session.Error{Cause: session.CauseAborted, Remote: true})
 	l.run(0, r)
 	l.gone.Wait()

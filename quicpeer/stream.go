@@ -18,30 +18,40 @@ type controlStream struct {
 	life *heartbeats
 }
 
-var _ session.Stream = controlStream{}
+var _ session.Stream = (*controlStream)(nil)
 
 // sessionID is the id of the session on a stream (session/PROTOCOL.md,
 // "Session id"): the stream's number among the bidirectional ones of its
 // initiator, and the initiator in the lowest bit (RFC 9000 section 2.1).
 func sessionID(id quic.StreamID) uint64 { return uint64(id)>>2<<1 | uint64(id)&1 }
 
-// Read hides the kinds of error that a session does not tell apart.
-func (s controlStream) Read(p []byte) (int, error) {
+// Read hides the kinds of error that a session does not tell apart. Idle
+// sessions wait here: what is not needed for that is elsewhere, off the stack.
+func (s *controlStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
 	if n > 0 {
-		s.life.heard(time.Now())
+		s.heard()
 	}
-	if err == nil || err == io.EOF {
-		return n, err
-	}
-	if e, ok := errors.AsType[*quic.StreamError](err); ok && e.Remote {
-		return n, &session.ResetError{Code: session.Code(e.ErrorCode)}
+	if err != nil {
+		err = readError(err)
 	}
 	return n, err
 }
 
+func (s *controlStream) heard() { s.life.heard(time.Now()) }
+
+func readError(err error) error {
+	if err == io.EOF {
+		return err
+	}
+	if e, ok := errors.AsType[*quic.StreamError](err); ok && e.Remote {
+		return &session.ResetError{Code: session.Code(e.ErrorCode)}
+	}
+	return err
+}
+
 // TryWrite queues all of p or nothing.
-func (s controlStream) TryWrite(p []byte) error {
+func (s *controlStream) TryWrite(p []byte) error {
 	err := s.TryWriteAll(p)
 	if errors.Is(err, quic.ErrWouldBlock) {
 		return session.ErrWouldBlock
@@ -51,17 +61,17 @@ func (s controlStream) TryWrite(p []byte) error {
 
 // CloseWrite ends our side. The only error is that the stream was torn
 // before, which the reading side reports.
-func (s controlStream) CloseWrite() { _ = s.Close() }
+func (s *controlStream) CloseWrite() { _ = s.Close() }
 
 // Reset tears both directions.
-func (s controlStream) Reset(code session.Code) {
+func (s *controlStream) Reset(code session.Code) {
 	s.CancelWrite(quic.StreamErrorCode(code))
 	s.CancelRead(quic.StreamErrorCode(code))
 }
 
 // OnStopSending watches the stream's context, which costs no goroutine until
 // it ends.
-func (s controlStream) OnStopSending(f func(session.Code)) (stop func() bool) {
+func (s *controlStream) OnStopSending(f func(session.Code)) (stop func() bool) {
 	ctx := s.Context()
 	return context.AfterFunc(ctx, func() {
 		if e, ok := errors.AsType[*quic.StreamError](context.Cause(ctx)); ok && e.Remote {
@@ -71,4 +81,4 @@ func (s controlStream) OnStopSending(f func(session.Code)) (stop func() bool) {
 }
 
 // ReleaseCredit lets the peer open another session.
-func (s controlStream) ReleaseCredit() { s.ReleaseStreamCredit() }
+func (s *controlStream) ReleaseCredit() { s.ReleaseStreamCredit() }

@@ -59,7 +59,7 @@ func (s *Session) closeWith(ctx context.Context, code Code, reason string, disca
 	first := s.err == nil
 	switch {
 	case first:
-		until := time.Now().Add(s.opts.CloseTimeout)
+		until := time.Now().Add(s.opts.closeTimeout())
 		if d, ok := ctx.Deadline(); ok {
 			until = d
 		}
@@ -155,11 +155,12 @@ func (s *Session) startFlush() {
 	s.flow.CloseSend(errEnded)
 	select {
 	case <-s.flow.Drained():
-		s.todo = append(s.todo, input{kind: inFlushed, tally: s.tally()})
+		s.later(input{kind: inFlushed, tally: s.tally()})
 		return
 	default:
 	}
 	half := time.Until(s.m.deadline) / 2
+	over := s.doneLocked()
 	go func() {
 		timer := time.NewTimer(half)
 		defer timer.Stop()
@@ -169,10 +170,10 @@ func (s *Session) startFlush() {
 			s.flow.DropQueued()
 			select {
 			case <-s.flow.Drained():
-			case <-s.done:
+			case <-over:
 				return
 			}
-		case <-s.done:
+		case <-over:
 			return
 		}
 		s.step(input{kind: inFlushed, tally: s.tally()})
@@ -190,11 +191,12 @@ func (s *Session) startSettle(now time.Time, peer Tally, unknown bool) {
 	select {
 	case <-s.flow.Drained():
 		if s.flow.Settle(now, peer.Sent, peer.End, now, grace) == 0 {
-			s.todo = append(s.todo, s.freeze())
+			s.later(s.freeze())
 			return
 		}
 	default:
 	}
+	over := s.doneLocked()
 	go func() {
 		arrived := s.flow.Arrived(peer.Sent)
 		for {
@@ -206,11 +208,11 @@ func (s *Session) startSettle(now time.Time, peer Tally, unknown bool) {
 			select {
 			case <-arrived:
 			case <-timer.C:
-			case <-s.done:
+			case <-over:
 			}
 			timer.Stop()
 			select {
-			case <-s.done:
+			case <-over:
 				return
 			default:
 			}
@@ -218,7 +220,7 @@ func (s *Session) startSettle(now time.Time, peer Tally, unknown bool) {
 		// Our own counts are final once the pump's hands are empty.
 		select {
 		case <-s.flow.Drained():
-		case <-s.done:
+		case <-over:
 			return
 		}
 		s.step(s.freeze())

@@ -20,32 +20,29 @@ type machine struct {
 	// answered: ACCEPT, REJECT or a CLOSE_ACK in their place has been sent
 	// (acceptor) or read (opener).
 	answered bool
-	cause    Error // the first one stays; Cause == 0 while there is none
 
-	// Our own close.
-	closing    Close // what our CLOSE says; its counts are filled in at the flush
-	closeSent  bool
-	closeAcked bool
+	closeSent, closeAcked bool // our own CLOSE
+	peerClosed            bool // the peer's CLOSE, or a bare FIN in its place, has been read
+	bareFIN               bool // the peer's counts are unknown: it ended the stream without CLOSE
+	peerCloseDone         bool // CLOSE_ACK has been sent
+	settling              bool // waiting for stragglers
+	settled               bool // the receive counts are frozen, in counts
+	totals                bool // both directions are known exactly
 
-	// The peer's close.
-	peerClosing   Close // what the peer's CLOSE said
-	peerClosed    bool  // CLOSE, or a bare FIN in its place, has been read
-	bareFIN       bool  // the peer's counts are unknown: it ended the stream without CLOSE
-	peerCloseDone bool  // CLOSE_ACK has been sent
+	finSent, finRead, reset bool
+	finished                bool // nothing more will happen on the stream
 
-	settling bool // waiting for stragglers
-	settled  bool // the receive counts are frozen, in counts
-	counts   Tally
-	peer     Tally // what the peer stated; exact once totals is true
-	totals   bool  // both directions are known exactly
+	cause       Error // the first one stays; Cause == 0 while there is none
+	closing     Close // what our CLOSE says; its counts are filled in at the flush
+	peerClosing Close // what the peer's CLOSE said
+	counts      Tally
+	peer        Tally // what the peer stated; exact once totals is true
 
 	signalsSent, signalsAcked     uint64 // ours: written; taken by the peer's application
 	signalsReceived, signalsTaken uint64 // the peer's: read; taken by our application
 	signalLimit, peerSignalLimit  uint64 // how many of ours may be outstanding; how many of the peer's
 
-	finSent, finRead, reset bool
-	finished                bool // nothing more will happen on the stream
-	deadline                time.Time
+	deadline time.Time
 }
 
 // Tally is what one side knows of the messages of one session.

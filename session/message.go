@@ -105,9 +105,7 @@ func (s *Session) ReceiveBatch(ctx context.Context, batch [][]byte) (int, error)
 // popped gives the peer's stream credit back when the last message of a
 // session that is over has been read.
 func (s *Session) popped() {
-	select {
-	case <-s.done:
-	default:
+	if !s.over.Load() {
 		return
 	}
 	s.mu.Lock()

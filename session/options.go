@@ -24,6 +24,8 @@ const (
 const (
 	// reservedEvery: one session in so many sends a frame of a reserved type.
 	reservedEvery = 16
+	// shortFrame is room for most frames.
+	shortFrame = 64
 )
 
 // DefaultCloseTimeout bounds a close for which neither its context nor
@@ -44,11 +46,11 @@ type Options struct {
 	CloseTimeout time.Duration
 }
 
-func (o Options) withDefaults() Options {
+func (o *Options) closeTimeout() time.Duration {
 	if o.CloseTimeout <= 0 {
-		o.CloseTimeout = DefaultCloseTimeout
+		return DefaultCloseTimeout
 	}
-	return o
+	return o.CloseTimeout
 }
 
 // SendOptions are what can be said of one message.

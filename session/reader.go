@@ -26,9 +26,8 @@ type FrameReader struct {
 	src    io.Reader
 	limits Limits
 	begun  bool
-	// head is here and not on the stack: the goroutine that blocks in Next
-	// is what an idle session costs most.
-	head [8]byte
+	first  bool    // head holds the first byte of a frame
+	head   [8]byte // here, for Read would move it to the heap
 }
 
 // NewFrameReader returns a reader of the frames on src. On a link stream src
@@ -46,41 +45,60 @@ func NewFrameReader(src io.Reader, limits Limits) *FrameReader {
 // protocol, else what the stream returned.
 func (r *FrameReader) Next() (FrameType, []byte, error) {
 	for {
-		v, err := r.varint()
-		if err != nil {
-			return 0, nil, err
-		}
-		t := FrameType(v)
-		n, err := r.varint()
-		if err != nil {
-			return 0, nil, unexpected(err)
-		}
-		if limit := r.limits.value(t); n > limit {
-			return 0, nil, &FrameError{Type: t, Reason: fmt.Sprintf(
-				"it has %d bytes, more than %d", n, limit)}
-		}
-		if t.Known() {
-			r.begun = true
-			value, err := r.value(n)
-			if err != nil {
-				return 0, nil, unexpected(err)
-			}
-			return t, value, nil
-		}
-		if !r.begun {
-			return 0, nil, &FrameError{Type: t, Reason: "it comes first on its stream"}
-		}
-		if err := r.skip(n); err != nil {
-			return 0, nil, unexpected(err)
+		t, value, err := r.next()
+		if err != nil || t.Known() {
+			return t, value, err
 		}
 	}
+}
+
+// next is Next, and returns after an unknown frame, too, without its value.
+func (r *FrameReader) next() (FrameType, []byte, error) {
+	v, err := r.varint()
+	if err != nil {
+		return 0, nil, err
+	}
+	t := FrameType(v)
+	n, err := r.varint()
+	if err != nil {
+		return 0, nil, unexpected(err)
+	}
+	if limit := r.limits.value(t); n > limit {
+		return 0, nil, &FrameError{Type: t, Reason: fmt.Sprintf(
+			"it has %d bytes, more than %d", n, limit)}
+	}
+	if t.Known() {
+		r.begun = true
+		value, err := r.value(n)
+		if err != nil {
+			return 0, nil, unexpected(err)
+		}
+		return t, value, nil
+	}
+	if !r.begun {
+		return 0, nil, &FrameError{Type: t, Reason: "it comes first on its stream"}
+	}
+	if err := r.skip(n); err != nil {
+		return 0, nil, unexpected(err)
+	}
+	return t, nil, nil
 }
 
 // NextFrame is Next followed by ParseFrame, and by the check of a signal's
 // size.
 func (r *FrameReader) NextFrame() (Frame, error) {
-	t, value, err := r.Next()
-	if err != nil {
+	for {
+		f, err := r.nextFrame()
+		if err != nil || f != nil {
+			return f, err
+		}
+	}
+}
+
+// nextFrame is NextFrame, and returns nil after an unknown frame.
+func (r *FrameReader) nextFrame() (Frame, error) {
+	t, value, err := r.next()
+	if err != nil || !t.Known() {
 		return nil, err
 	}
 	f, err := ParseFrame(t, value)
@@ -95,11 +113,27 @@ func (r *FrameReader) NextFrame() (Frame, error) {
 	return f, nil
 }
 
+// await waits for the first byte of the next frame. It is where the goroutine
+// of an idle session stands, so it and what it calls are to take little stack.
+func (r *FrameReader) await() error {
+	for !r.first {
+		n, err := r.src.Read(r.head[:1])
+		if n == 0 && err != nil {
+			return err
+		}
+		r.first = n > 0 // an error beside it comes again
+	}
+	return nil
+}
+
 // varint reads one integer; io.EOF means that nothing of it was there.
 func (r *FrameReader) varint() (uint64, error) {
-	if _, err := io.ReadFull(r.src, r.head[:1]); err != nil {
-		return 0, err
+	if !r.first {
+		if _, err := io.ReadFull(r.src, r.head[:1]); err != nil {
+			return 0, err
+		}
 	}
+	r.first = false
 	n := 1 << (r.head[0] >> 6) // RFC 9000 section 16
 	if n > 1 {
 		if _, err := io.ReadFull(r.src, r.head[1:n]); err != nil {

@@ -11,14 +11,14 @@ import (
 
 func varintLen(v uint64) int { return quicvarint.Len(v) }
 
-// Runner is a session as its link sees it: the link starts it, gives it the
-// one goroutine that reads its stream, and tells it what befalls the link.
-// Applications never see one.
+// Runner is a session as its link sees it: the link starts it, has its stream
+// read, and tells it what befalls the link. Applications never see one.
 type Runner struct{ s *Session }
 
 // Dialed starts a session on a stream that this side opened, and sends its
-// OPEN. The caller has checked it with [Open.Validate].
-func Dialed(link Link, stream Stream, id uint64, open Open, opts Options) *Runner {
+// OPEN. The caller has checked it with [Open.Validate], and does not change
+// the options any more.
+func Dialed(link Link, stream Stream, id uint64, open Open, opts *Options) *Runner {
 	s := newSession(link, stream, id, true, opts)
 	s.open = open
 	s.flow = link.Mux().Open(time.Now(), id, s.opts.Queues)
@@ -28,7 +28,7 @@ func Dialed(link Link, stream Stream, id uint64, open Open, opts Options) *Runne
 
 // Arrived starts a session on a stream that the peer opened. It is offered to
 // the link once its OPEN is there.
-func Arrived(link Link, stream Stream, id uint64, opts Options) *Runner {
+func Arrived(link Link, stream Stream, id uint64, opts *Options) *Runner {
 	s := newSession(link, stream, id, false, opts)
 	s.link.Mux().Announce(id)
 	s.begin(input{kind: inStart, until: time.Now().Add(openTimeout)})
@@ -38,7 +38,7 @@ func Arrived(link Link, stream Stream, id uint64, opts Options) *Runner {
 func (s *Session) begin(in input) {
 	s.mu.Lock()
 	s.m.signalLimit = uint64(s.link.PeerLimits().MaxSignals)
-	s.stopStop = s.stream.OnStopSending(func(code Code) { s.step(input{kind: inStopSending, code: code}) })
+	s.stopStop = s.writer.stream.OnStopSending(func(code Code) { s.step(input{kind: inStopSending, code: code}) })
 	s.stepLocked(in)
 	s.unlock()
 }
@@ -66,22 +66,35 @@ func Hold(in *Incoming) (release func(), ok bool) {
 // Session returns the session.
 func (r *Runner) Session() *Session { return r.s }
 
-// Run reads the control stream until it ends. It is the session's only
-// goroutine, and lives as long as the stream.
-func (r *Runner) Run() {
-	fr := NewFrameReader(r.s.stream, Limits{})
-	for {
-		f, err := fr.NextFrame()
-		if err != nil {
-			r.ended(err)
-			return
-		}
-		in := input{kind: inFrame, frame: f}
-		if _, ok := f.(Report); ok {
-			in.tally = r.s.offered()
-		}
-		r.s.step(in)
+// ReadFrame waits for the next frame on the control stream and does what it
+// asks for. It reports false once there is nothing more to read.
+//
+// Call it until then, one call at a time, each on a goroutine of its own: the
+// one goroutine of an idle session then has the smallest stack there is, which
+// is enough to wait, and not the one that grew when the last frame was taken.
+func (r *Runner) ReadFrame() bool {
+	if err := r.s.frames.await(); err != nil {
+		r.ended(err)
+		return false
 	}
+	return r.takeFrame()
+}
+
+func (r *Runner) takeFrame() bool {
+	f, err := r.s.frames.nextFrame()
+	if err != nil {
+		r.ended(err)
+		return false
+	}
+	if f == nil {
+		return true
+	}
+	in := input{kind: inFrame, frame: f}
+	if _, ok := f.(Report); ok {
+		in.tally = r.s.offered()
+	}
+	r.s.step(in)
+	return true
 }
 
 // ended takes the way in which reading ended to the machine.
@@ -128,7 +141,7 @@ func (r *Runner) WaitOpen(ctx context.Context) error {
 		case s.err != nil:
 			return s.err
 		case ctx.Err() != nil:
-			s.startClose(CodeCancelled, "the dialer gave up", time.Now().Add(s.opts.CloseTimeout))
+			s.startClose(CodeCancelled, "the dialer gave up", time.Now().Add(s.opts.closeTimeout()))
 			return context.Cause(ctx)
 		}
 		changed := s.changedLocked()
@@ -165,8 +178,8 @@ func (r *Runner) Report() {
 	s.mu.Lock()
 	defer s.unlock()
 	t := s.tally()
-	if s.m.state == StateOpen && t.Received != s.report.received {
-		s.report.received = t.Received
+	if s.m.state == StateOpen && t.Received != s.reported {
+		s.reported = t.Received
 		s.stepLocked(input{kind: inReport, tally: t})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oneportnet/quicpeer/certs"
@@ -20,51 +21,58 @@ import (
 // *[Error]; messages and signals that had arrived stay readable before it.
 type Session struct {
 	id       uint64
-	opener   bool
 	link     Link
-	stream   Stream
-	opts     Options
+	opts     *Options
 	open     Open           // what the OPEN said
 	flow     *datagram.Flow // nil while incoming; set once, before the application sees the session
 	incoming *Incoming      // what was offered; nil on the opener's side
+	frames   FrameReader    // for the goroutine that reads
 	writer   frameWriter
 	stopStop func() bool // undoes OnStopSending
+	opener   bool
+	over     atomic.Bool // in StateClosed
 
-	done chan struct{} // closed in StateClosed
+	// Much of this is made only when it is needed: there are thousands of
+	// sessions, and most are idle.
+	mu      sync.Mutex
+	m       machine
+	work    *work         // of the step under way
+	after   []func()      // to be called once mu is free
+	err     *Error        // the cause; nil while there is none
+	accept  Accept        // what the ACCEPT said
+	done    chan struct{} // closed in StateClosed; nil while nobody has asked
+	changed chan struct{} // closed at the next change; nil while nobody waits
+	timer   *time.Timer   // nil while there is no deadline
+	timerAt time.Time
 
-	mu       sync.Mutex
-	m        machine
-	out      []output // of the last step, kept for its memory
-	todo     []input  // that the outputs of this step called for
-	after    []func() // to be called once mu is free
-	calling  bool     // somebody is calling them
-	err      *Error   // the cause; nil while there is none
-	accept   Accept   // what the ACCEPT said
-	accepted bool     // the peer's ACCEPT has been read while the session was opening
-	changed  chan struct{}
-	timer    *time.Timer
-	timerAt  time.Time
-
-	closing     bool // the application has closed or aborted it, or given it up
-	closeBegun  bool // our close has gone to the machine
-	closeOver   bool // and its result is known
 	closeResult *Error
+	signals     [][]byte      // received, not yet taken
+	signalling  []*signalWait // ours, in order, not yet taken by the peer's application
+	report      *peerReport   // nil before the first
+	reported    uint64        // messages received, as last told to the peer
 
-	signals    [][]byte      // received, not yet taken
-	signalling []*signalWait // ours, in order, not yet taken by the peer's application
-	report     reportState
+	calling    bool // somebody is calling after
+	accepted   bool // the peer's ACCEPT has been read while the session was opening
+	closing    bool // the application has closed or aborted it, or given it up
+	closeBegun bool // our close has gone to the machine
+	closeOver  bool // and its result is known
 	held       bool // the peer's stream credit is kept for now: Hold
 	released   bool // the peer's stream credit has been given back
 }
 
+// closedChannel is Done of every session that was over before anyone asked.
+var closedChannel = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // newSession makes a session around a stream that exists.
-func newSession(link Link, stream Stream, id uint64, opener bool, opts Options) *Session {
-	s := &Session{
-		id: id, opener: opener, link: link, stream: stream, opts: opts.withDefaults(),
-		m: newMachine(opener), done: make(chan struct{}),
+func newSession(link Link, stream Stream, id uint64, opener bool, opts *Options) *Session {
+	return &Session{
+		id: id, opener: opener, link: link, opts: opts, m: newMachine(opener),
+		frames: FrameReader{src: stream}, writer: frameWriter{stream: stream},
 	}
-	s.writer.stream = stream
-	return s
 }
 
 // ID returns the session's id, unique on its link (PROTOCOL.md, "Session
@@ -110,7 +118,7 @@ func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 	defer cancel()
 	go func() {
 		select {
-		case <-s.done:
+		case <-s.Done():
 			cancel()
 		case <-waiting.Done():
 		}
@@ -135,7 +143,21 @@ func (s *Session) State() State {
 // Done returns a channel that is closed when the session is over: both sides
 // know, or it was torn. The totals of [Session.Stats] are final from then on.
 // It may close a moment after Close has returned.
-func (s *Session) Done() <-chan struct{} { return s.done }
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doneLocked()
+}
+
+func (s *Session) doneLocked() <-chan struct{} {
+	if s.done == nil {
+		if s.over.Load() {
+			return closedChannel
+		}
+		s.done = make(chan struct{})
+	}
+	return s.done
+}
 
 // Err returns why the session ended, an *[Error], or nil while it has not. It
 // is set as soon as either side closes, before [Session.Done].
@@ -173,20 +195,35 @@ func (s *Session) unlock() {
 	s.mu.Unlock()
 }
 
+// work is what a step works with.
+type work struct {
+	todo []input  // the step's input, and those that its outputs called for
+	out  []output // of the input at hand
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
+
 func (s *Session) stepLocked(in input) {
 	now := time.Now()
-	s.todo = append(s.todo[:0], in)
-	for len(s.todo) > 0 {
-		in, s.todo = s.todo[0], s.todo[1:]
-		s.out = s.m.step(now, in, s.out[:0])
-		for i := range s.out {
-			s.carryOut(now, &s.out[i])
+	w := works.Get().(*work)
+	s.work = w
+	w.todo = append(w.todo, in)
+	for i := 0; i < len(w.todo); i++ {
+		w.out = s.m.step(now, w.todo[i], w.out[:0])
+		for j := range w.out {
+			s.carryOut(now, &w.out[j])
 		}
-		clear(s.out)
+		clear(w.out)
 	}
-	s.todo = nil
+	s.work = nil
+	clear(w.todo)
+	w.todo = w.todo[:0]
+	works.Put(w)
 	s.setTimer(now)
 }
+
+// later adds an input to the step under way.
+func (s *Session) later(in input) { s.work.todo = append(s.work.todo, in) }
 
 // carryOut does one thing that the machine asked for. Nothing in here waits
 // or calls the application.
@@ -201,9 +238,9 @@ func (s *Session) carryOut(now time.Time, o *output) {
 	case outIncoming:
 		s.open = o.frame.(Open)
 		s.incoming = &Incoming{s: s}
-		s.later(func() { s.link.Offer(s.incoming) })
+		s.callLater(func() { s.link.Offer(s.incoming) })
 	case outWithdrawn:
-		s.later(func() { s.link.Withdraw(s.incoming) })
+		s.callLater(func() { s.link.Withdraw(s.incoming) })
 	case outOpened:
 		s.accepted = true
 		s.accept = o.frame.(Accept)
@@ -224,7 +261,7 @@ func (s *Session) carryOut(now time.Time, o *output) {
 	case outSignals:
 		s.resolveSignals(o.tally.Sent, o.tally.Received, o.cause.Cause != 0)
 	case outReport:
-		s.report.noteRemote(now, o.frame.(Report))
+		s.report = &peerReport{o.frame.(Report), now}
 	case outConfirmed:
 		s.confirmed(o.cause)
 	case outState:
@@ -235,23 +272,24 @@ func (s *Session) carryOut(now time.Time, o *output) {
 		if s.stopStop != nil {
 			s.stopStop()
 		}
-		s.later(func() { s.link.Finished(&Runner{s}) })
+		s.callLater(func() { s.link.Finished(&Runner{s}) })
 	}
 }
 
-// later has f called once mu is free.
-func (s *Session) later(f func()) { s.after = append(s.after, f) }
+// callLater has f called once mu is free.
+func (s *Session) callLater(f func()) { s.after = append(s.after, f) }
 
 // writeFrame writes f, and now and then a frame of a reserved type behind the
 // first one, so that peers stay used to skipping what they do not know.
 func (s *Session) writeFrame(f Frame) {
-	s.writer.write(f)
 	switch f.(type) {
 	case Open, Accept:
 		if s.id%reservedEvery == 0 {
-			s.writer.write(Unknown{Type: ReservedType(s.id / reservedEvery)})
+			s.writer.write(f, Unknown{Type: ReservedType(s.id / reservedEvery)})
+			return
 		}
 	}
+	s.writer.write(f)
 }
 
 // ended makes the end of the session visible to everything that still waits.
@@ -262,7 +300,10 @@ func (s *Session) ended() {
 		s.flow.CloseReceive(errEnded)
 	}
 	s.link.Mux().Remove(s.id)
-	close(s.done)
+	s.over.Store(true)
+	if s.done != nil {
+		close(s.done)
+	}
 	s.notify()
 	s.releaseCredit()
 }
@@ -287,7 +328,7 @@ func (s *Session) releaseCredit() {
 		}
 	}
 	s.released = true
-	s.stream.ReleaseCredit()
+	s.writer.stream.ReleaseCredit()
 }
 
 // setTimer keeps one timer for the machine's deadline.
@@ -299,6 +340,7 @@ func (s *Session) setTimer(now time.Time) {
 	switch {
 	case s.timerAt.IsZero():
 		s.timer.Stop()
+		s.timer = nil
 	case s.timer == nil:
 		s.timer = time.AfterFunc(s.timerAt.Sub(now), s.timerFired)
 	default:

@@ -39,30 +39,27 @@ func (s *Session) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Stats{
-		Remote: s.report.remote, RemoteTime: s.report.at,
 		SignalsSent: s.m.signalsSent, SignalsTaken: s.m.signalsAcked, SignalsReceived: s.m.signalsReceived,
 		RTT: s.link.RTT(),
 	}
 	if s.flow != nil {
 		st.Local = s.flow.Counts()
 	}
+	if r := s.report; r != nil {
+		st.Remote = Tally{Received: r.Received, Late: r.Late, Dropped: r.Dropped}
+		st.RemoteTime = r.at
+	}
 	if s.m.totals {
 		st.Complete = true
-		st.Remote, st.RemoteTime = s.m.peer, s.report.at
+		st.Remote = s.m.peer
 		st.Lost = s.m.counts.Sent - s.m.peer.Received
 		st.LostIncoming = s.m.peer.Sent - s.m.counts.Received
 	}
 	return st
 }
 
-// reportState is what has been told in REPORT frames, each way.
-type reportState struct {
-	remote   Tally // what the peer received of ours
-	at       time.Time
-	received uint64 // what we last told the peer
-}
-
-func (r *reportState) noteRemote(now time.Time, f Report) {
-	r.remote.Received, r.remote.Late, r.remote.Dropped = f.Received, f.Late, f.Dropped
-	r.at = now
+// peerReport is the peer's last REPORT, and when it came.
+type peerReport struct {
+	Report
+	at time.Time
 }

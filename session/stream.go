@@ -103,13 +103,17 @@ type heldFrame struct {
 	b []byte
 }
 
-func (w *frameWriter) write(f Frame) {
+// write writes a frame, and in the same piece those that go behind it.
+func (w *frameWriter) write(f Frame, behind ...Frame) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dead || w.fin {
 		return
 	}
-	b := f.Append(nil)
+	b := f.Append(make([]byte, 0, shortFrame))
+	for _, next := range behind {
+		b = next.Append(b)
+	}
 	if !w.writing {
 		err := w.stream.TryWrite(b)
 		if err == nil {

@@ -181,7 +181,10 @@ func (l *testLink) run(id uint64, s *testStream, begin func() *Runner) *Runner {
 	l.runners[id] = r
 	l.streams = append(l.streams, s)
 	l.mu.Unlock()
-	go r.Run()
+	go func() {
+		for r.ReadFrame() {
+		}
+	}()
 	return r
 }
 
@@ -189,7 +192,7 @@ func (l *testLink) run(id uint64, s *testStream, begin func() *Runner) *Runner {
 func (l *testLink) dial(open Open) (r *Runner, mine, theirs *testStream) {
 	r, mine, theirs = l.dialRaw(open)
 	id := r.Session().ID()
-	l.peer.run(id, theirs, func() *Runner { return Arrived(l.peer, theirs, id, l.peer.options) })
+	l.peer.run(id, theirs, func() *Runner { return Arrived(l.peer, theirs, id, &l.peer.options) })
 	return r, mine, theirs
 }
 
@@ -198,7 +201,7 @@ func (l *testLink) dialRaw(open Open) (r *Runner, mine, theirs *testStream) {
 	mine, theirs = newTestStreams()
 	id := l.nextID
 	l.nextID += 2
-	return l.run(id, mine, func() *Runner { return Dialed(l, mine, id, open, l.options) }), mine, theirs
+	return l.run(id, mine, func() *Runner { return Dialed(l, mine, id, open, &l.options) }), mine, theirs
 }
 
 // arriveRaw gives l a session that the test opens.
@@ -206,7 +209,7 @@ func (l *testLink) arriveRaw() (r *Runner, mine, theirs *testStream) {
 	mine, theirs = newTestStreams()
 	id := l.peer.nextID
 	l.peer.nextID += 2
-	return l.run(id, mine, func() *Runner { return Arrived(l, mine, id, l.options) }), mine, theirs
+	return l.run(id, mine, func() *Runner { return Arrived(l, mine, id, &l.options) }), mine, theirs
 }
 
 // fail ends this side of the link.
