@@ -145,6 +145,27 @@ func (f *Flow) Counts() Counts {
 	return c
 }
 
+// Totals of one flow: those of its Counts that its peer is told, or is held to. They cost less.
+type Totals struct {
+	Pushed, Sent, End, Received, Dropped, Late uint64
+}
+
+// Totals returns the totals of this moment.
+func (f *Flow) Totals() Totals {
+	var t Totals
+	m := f.mux
+	m.send.mu.Lock()
+	t.Pushed, t.Sent, t.End = f.send.pushed, f.send.sent, f.send.end
+	m.send.mu.Unlock()
+	m.recv.mu.Lock()
+	defer m.recv.mu.Unlock()
+	t.Received = f.recv.received
+	if d := f.recv.drops.counts; d != nil {
+		t.Dropped, t.Late = d[ReasonOldest]+d[ReasonNewest], d[ReasonLate]
+	}
+	return t
+}
+
 // closedChannel stands for all events that happened before anyone asked for them.
 var closedChannel = func() chan struct{} {
 	c := make(chan struct{})
