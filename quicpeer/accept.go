@@ -51,10 +51,10 @@ func (e *Endpoint) offer(in *Incoming) {
 		if !ok {
 			return // it was taken back, and its place is given to another
 		}
-		go func() {
+		session.Serve(in, func() {
 			defer release()
 			handler(in)
-		}()
+		})
 	case e.backlog.put(in):
 	case e.isClosing():
 		_ = in.Reject(session.CodeGoingAway, "the endpoint is shutting down", 0)

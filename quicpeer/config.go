@@ -38,7 +38,7 @@ type Limits struct {
 	LinksPerAddress int
 	// SessionsPerLink is how many sessions a peer may have open at once on
 	// one link; QUIC's stream limit enforces it (RFC 9000 section 4.6).
-	// Default 1,024: with some 14 KB for an idle session, 14 MB.
+	// Default 1,024: with some 7 KB for an idle session, 7 MB.
 	SessionsPerLink int
 	// Backlog is how many incoming sessions wait for Accept. One more is
 	// rejected as busy. Default 128, as much as listening sockets commonly

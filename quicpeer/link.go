@@ -323,7 +323,7 @@ func (l *link) run(id uint64, r *session.Runner) *session.Runner {
 	l.sessions[id] = r
 	l.resetIdle()
 	l.gone.Add(1)
-	go l.read(r)
+	l.Read(r)
 	l.mu.Unlock()
 	if r.Finished() {
 		l.Finished(r) // it was over before it was entered, and must not stay
@@ -331,14 +331,14 @@ func (l *link) run(id uint64, r *session.Runner) *session.Runner {
 	return r
 }
 
-// read reads a frame of a session, and leaves the next one, and its place in
-// gone, to a goroutine of its own: see [session.Runner.ReadFrame].
+// Read has a session read. Its place in gone goes from one goroutine to the
+// next, until there is nothing more to read.
+func (l *link) Read(r *session.Runner) { go l.read(r) }
+
 func (l *link) read(r *session.Runner) {
-	if r.ReadFrame() {
-		go l.read(r)
-		return
+	if !r.Read() {
+		l.gone.Done()
 	}
-	l.gone.Done()
 }
 
 // Mux returns the link's datagrams.

@@ -82,7 +82,7 @@ func (s *Session) closeWith(ctx context.Context, code Code, reason string, disca
 		if !s.closeOver && ctx.Err() != nil {
 			err := &Error{Cause: CauseTimeout, Code: code, Reason: reason, Err: context.Cause(ctx)}
 			if first {
-				s.stepLocked(input{kind: inAbort, cause: *err})
+				s.stepLocked(&input{kind: inAbort, cause: *err})
 			}
 			return err
 		}
@@ -96,7 +96,7 @@ func (s *Session) closeWith(ctx context.Context, code Code, reason string, disca
 // startClose begins our close; closeOver tells when its result is known.
 func (s *Session) startClose(code Code, reason string, until time.Time) {
 	s.closing, s.closeBegun = true, true
-	s.stepLocked(input{kind: inClose, frame: Close{Code: code, Reason: reason}, until: until})
+	s.stepLocked(&input{kind: inClose, frame: Close{Code: code, Reason: reason}, until: until})
 }
 
 // Abort ends the session at once: messages and signals on their way are lost,
@@ -112,7 +112,7 @@ func (s *Session) Abort(code Code) error {
 	}
 	s.mu.Lock()
 	s.closing = true
-	s.stepLocked(input{kind: inAbort, cause: Error{Cause: CauseAborted, Code: code}})
+	s.stepLocked(&input{kind: inAbort, cause: Error{Cause: CauseAborted, Code: code}})
 	s.discard()
 	s.unlock()
 	return nil
@@ -176,7 +176,7 @@ func (s *Session) startFlush() {
 		case <-over:
 			return
 		}
-		s.step(input{kind: inFlushed, tally: s.tally()})
+		s.step(&input{kind: inFlushed, tally: s.tally()})
 	}()
 }
 
@@ -223,7 +223,8 @@ func (s *Session) startSettle(now time.Time, peer Tally, unknown bool) {
 		case <-over:
 			return
 		}
-		s.step(s.freeze())
+		in := s.freeze()
+		s.step(&in)
 	}()
 }
 
@@ -238,6 +239,6 @@ func (s *Session) tally() Tally {
 	if s.flow == nil {
 		return Tally{}
 	}
-	c := s.flow.Counts()
+	c := s.flow.Totals()
 	return Tally{Sent: c.Sent, End: c.End, Received: c.Received, Late: c.Late, Dropped: c.Dropped}
 }

@@ -151,7 +151,7 @@ func (w *world) atTheEnd() error {
 // step feeds one machine and does what it says.
 func (w *world) step(s *worldSide, in input) error {
 	before := s.m
-	out := s.m.step(w.now, in, nil)
+	out := s.m.step(w.now, &in, nil)
 	if w.tracing {
 		line := fmt.Sprintf("%-8s input %d %v %v:", s.name, in.kind, in.frame, in.code)
 		for _, o := range out {

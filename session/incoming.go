@@ -52,7 +52,10 @@ func (i *Incoming) Accept(metadata []byte) (*Session, error) {
 	}
 	s.flow = s.link.Mux().Open(time.Now(), s.id, s.opts.Queues)
 	s.accept = a
-	s.stepLocked(input{kind: inAccept, frame: a})
+	s.stepLocked(&input{kind: inAccept, frame: a})
+	if s.owed {
+		s.callLater(s.resume)
+	}
 	return s, nil
 }
 
@@ -73,7 +76,7 @@ func (i *Incoming) Reject(code Code, reason string, retryAfter time.Duration) er
 	if err := i.answer(); err != nil {
 		return err
 	}
-	s.stepLocked(input{kind: inReject, frame: Reject{Code: code, Reason: reason, RetryAfter: retryAfter}})
+	s.stepLocked(&input{kind: inReject, frame: Reject{Code: code, Reason: reason, RetryAfter: retryAfter}})
 	return nil
 }
 

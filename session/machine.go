@@ -129,7 +129,7 @@ func newMachine(opener bool) machine {
 }
 
 // step takes one input and appends to out what is to be done, in order.
-func (m *machine) step(now time.Time, in input, out []output) []output {
+func (m *machine) step(now time.Time, in *input, out []output) []output {
 	if m.finished {
 		return out
 	}
@@ -187,8 +187,15 @@ type stepper struct {
 	out []output
 }
 
-func (s *stepper) do(o output)   { s.out = append(s.out, o) }
-func (s *stepper) write(f Frame) { s.do(output{kind: outWrite, frame: f}) }
+// do asks for something, and returns it to be filled in.
+func (s *stepper) do(kind outputKind) *output {
+	s.out = append(s.out, output{})
+	o := &s.out[len(s.out)-1]
+	o.kind = kind
+	return o
+}
+
+func (s *stepper) write(f Frame) { s.do(outWrite).frame = f }
 
 // changeState is the only place where the state changes.
 func (s *stepper) changeState(to State) {
@@ -196,9 +203,9 @@ func (s *stepper) changeState(to State) {
 		panic(fmt.Sprintf("BUG: session: %v cannot follow %v", to, s.state))
 	}
 	s.state = to
-	s.do(output{kind: outState})
+	s.do(outState)
 	if to == StateClosed {
-		s.do(output{kind: outClosed, cause: s.cause})
+		s.do(outClosed).cause = s.cause
 	}
 }
 
@@ -208,10 +215,10 @@ func (s *stepper) setCause(c Error) {
 		return
 	}
 	s.cause = c
-	s.do(output{kind: outCause, cause: c})
+	s.do(outCause).cause = c
 }
 
-func (s *stepper) start(in input) {
+func (s *stepper) start(in *input) {
 	s.deadline = in.until
 	if s.opener {
 		s.opened = true
@@ -226,9 +233,10 @@ func (s *stepper) over(closeResult Error) {
 		return
 	}
 	if s.state == StateClosing && !s.closeAcked {
-		s.do(output{kind: outConfirmed, cause: closeResult})
+		s.do(outConfirmed).cause = closeResult
 	}
-	s.do(output{kind: outSignals, tally: Tally{Sent: s.signalsAcked, Received: s.signalsAcked}, cause: s.cause})
+	o := s.do(outSignals)
+	o.tally, o.cause = Tally{Sent: s.signalsAcked, Received: s.signalsAcked}, s.cause
 	s.changeState(StateClosed)
 }
 
@@ -236,7 +244,7 @@ func (s *stepper) over(closeResult Error) {
 func (s *stepper) finish() {
 	s.finished = true
 	s.deadline = noDeadline
-	s.do(output{kind: outFinished})
+	s.do(outFinished)
 }
 
 // tear ends the session and the stream at once, with RESET_STREAM and
@@ -244,7 +252,7 @@ func (s *stepper) finish() {
 func (s *stepper) tear(code Code, closeResult Error) {
 	if !s.reset {
 		s.reset = true
-		s.do(output{kind: outReset, code: code})
+		s.do(outReset).code = code
 	}
 	s.stopSend()
 	s.withdraw()
@@ -254,12 +262,12 @@ func (s *stepper) tear(code Code, closeResult Error) {
 
 func (s *stepper) withdraw() {
 	if s.state == StateIncoming && s.opened && !s.answered {
-		s.do(output{kind: outWithdrawn, cause: s.cause})
+		s.do(outWithdrawn).cause = s.cause
 	}
 }
 
 // stopSend drops what is still queued.
-func (s *stepper) stopSend() { s.do(output{kind: outStopSend, cause: s.cause}) }
+func (s *stepper) stopSend() { s.do(outStopSend).cause = s.cause }
 
 func (s *stepper) violation(reason string) {
 	c := Error{Cause: CauseViolation, Code: CodeViolation, Reason: reason}
@@ -293,7 +301,7 @@ func (s *stepper) resetRead(code Code) {
 	s.tear(code, c)
 }
 
-func (s *stepper) accept(in input) {
+func (s *stepper) accept(in *input) {
 	if s.state != StateIncoming || !s.opened || s.answered {
 		return
 	}
@@ -303,7 +311,7 @@ func (s *stepper) accept(in input) {
 	s.changeState(StateOpen)
 }
 
-func (s *stepper) reject(in input) {
+func (s *stepper) reject(in *input) {
 	if s.state != StateIncoming || !s.opened || s.answered {
 		return
 	}
@@ -316,7 +324,7 @@ func (s *stepper) reject(in input) {
 	s.await(closeTimeout)
 }
 
-func (s *stepper) signal(in input) {
+func (s *stepper) signal(in *input) {
 	if s.state != StateOpen || !s.maySignal() {
 		panic("BUG: session: signal sent out of turn")
 	}
@@ -339,7 +347,7 @@ func (s *stepper) signalTaken() {
 // fin ends our side of the stream.
 func (s *stepper) fin() {
 	s.finSent = true
-	s.do(output{kind: outFIN})
+	s.do(outFIN)
 }
 
 // finishIfEnded finishes once both sides have ended the stream.

@@ -12,7 +12,7 @@ var (
 
 // close begins our own close. Before the peer has answered the OPEN it takes
 // the OPEN back.
-func (s *stepper) close(in input) {
+func (s *stepper) close(in *input) {
 	if s.state != StateOpening && s.state != StateOpen {
 		return
 	}
@@ -20,7 +20,7 @@ func (s *stepper) close(in input) {
 	s.setCause(Error{Cause: CauseClosed, Code: s.closing.Code, Reason: s.closing.Reason})
 	s.deadline = in.until
 	s.changeState(StateClosing)
-	s.do(output{kind: outFlush, cause: s.cause})
+	s.do(outFlush).cause = s.cause
 }
 
 // flushed: all that will ever be sent has been handed to QUIC. The counts are
@@ -40,7 +40,8 @@ func (s *stepper) flushed(t Tally) {
 // settle asks for the stragglers of the peer, up to the counts it stated.
 func (s *stepper) settle() {
 	s.settling = true
-	s.do(output{kind: outSettle, tally: s.peer, unknown: s.bareFIN})
+	o := s.do(outSettle)
+	o.tally, o.unknown = s.peer, s.bareFIN
 }
 
 // settledNow: the receive side is frozen. If the peer closed, it is told our
@@ -163,7 +164,8 @@ func (s *stepper) peersClose(f Close) {
 // tellSignals reports what the peer's counts say of our signals.
 func (s *stepper) tellSignals(received, taken uint64) {
 	s.signalsAcked = max(s.signalsAcked, taken)
-	s.do(output{kind: outSignals, tally: Tally{Sent: s.signalsAcked, Received: max(received, s.signalsAcked)}, cause: s.cause})
+	o := s.do(outSignals)
+	o.tally, o.cause = Tally{Sent: s.signalsAcked, Received: max(received, s.signalsAcked)}, s.cause
 }
 
 func (s *stepper) closeAckRead(f CloseAck) {
@@ -186,7 +188,7 @@ func (s *stepper) closeAckRead(f CloseAck) {
 	s.cause.Confirmed = true // it is our own: else we had not closed
 	s.peer = Tally{Sent: f.Sent, End: f.End, Received: f.Received, Late: f.Late, Dropped: f.Dropped}
 	s.tellSignals(f.SignalsReceived, f.SignalsTaken)
-	s.do(output{kind: outConfirmed})
+	s.do(outConfirmed)
 	s.deadline = s.now.Add(closeTimeout)
 	if s.peerClosed {
 		s.endIfDone()
@@ -211,7 +213,7 @@ func (s *stepper) doneRead(f Done) {
 }
 
 // finReadNow: the peer has ended its side, between two frames.
-func (s *stepper) finReadNow(in input) {
+func (s *stepper) finReadNow(in *input) {
 	if s.finRead {
 		return
 	}

@@ -3,7 +3,7 @@ package session
 // frameRead takes one frame of the control stream. Which frame may come when
 // is the table in PROTOCOL.md, "What is read when"; anything else breaks the
 // protocol.
-func (s *stepper) frameRead(in input) {
+func (s *stepper) frameRead(in *input) {
 	if s.state == StateClosed {
 		// What crossed our REJECT, or came after the end, changes nothing.
 		return
@@ -48,7 +48,7 @@ func (s *stepper) firstFrame(f Frame) bool {
 		}
 		s.opened = true
 		s.deadline = noDeadline
-		s.do(output{kind: outIncoming, frame: o})
+		s.do(outIncoming).frame = o
 		return true
 	}
 	if s.answered {
@@ -67,7 +67,7 @@ func (s *stepper) firstFrame(f Frame) bool {
 		if s.state == StateOpening {
 			s.deadline = noDeadline
 			s.changeState(StateOpen)
-			s.do(output{kind: outOpened, frame: f})
+			s.do(outOpened).frame = f
 		} // else our CLOSE has crossed it, and wins
 	case Reject:
 		s.rejected(f, nil)
@@ -87,7 +87,7 @@ func (s *stepper) signalRead(f Signal) {
 		s.violation("more signals outstanding than allowed")
 	default:
 		s.signalsReceived++
-		s.do(output{kind: outSignal, frame: f})
+		s.do(outSignal).frame = f
 	}
 }
 
@@ -97,7 +97,7 @@ func (s *stepper) signalAckRead(f SignalAck) {
 		s.violation("SIGNAL_ACK counts more signals than were sent")
 	case f.Taken > s.signalsAcked:
 		s.signalsAcked = f.Taken
-		s.do(output{kind: outSignals, tally: Tally{Sent: f.Taken, Received: f.Taken}})
+		s.do(outSignals).tally = Tally{Sent: f.Taken, Received: f.Taken}
 	}
 }
 
@@ -110,6 +110,6 @@ func (s *stepper) reportRead(f Report, offered uint64) {
 	case f.Received > offered:
 		s.violation("REPORT counts more messages than were sent")
 	default:
-		s.do(output{kind: outReport, frame: f})
+		s.do(outReport).frame = f
 	}
 }

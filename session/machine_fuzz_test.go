@@ -19,7 +19,7 @@ func FuzzMachine(f *testing.F) {
 		m, now := newMachine(opener), epoch
 		step := func(in input) {
 			before := m
-			out := m.step(now, in, nil)
+			out := m.step(now, &in, nil)
 			require.NoError(t, checkStep(before, m, out))
 		}
 		start := input{kind: inStart, frame: Open{}}

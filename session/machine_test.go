@@ -29,7 +29,7 @@ func newTestMachine(t *testing.T, opener bool) *testMachine {
 func (m *testMachine) step(in input) {
 	m.t.Helper()
 	before := m.machine
-	out := m.machine.step(m.now, in, nil)
+	out := m.machine.step(m.now, &in, nil)
 	require.NoError(m.t, checkStep(before, m.machine, out))
 	for _, o := range out {
 		m.out = append(m.out, describeOutput(o))
@@ -680,6 +680,6 @@ func TestWhatIsReadWhen(t *testing.T) {
 func TestUnknownInputPanics(t *testing.T) {
 	require.PanicsWithValue(t, "BUG: session: unknown input 99", func() {
 		m := newMachine(true)
-		m.step(epoch, input{kind: 99}, nil)
+		m.step(epoch, &input{kind: 99}, nil)
 	})
 }

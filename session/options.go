@@ -24,6 +24,9 @@ const (
 const (
 	// reservedEvery: one session in so many sends a frame of a reserved type.
 	reservedEvery = 16
+	// resumeDelay is how long an incoming session may go unread while its
+	// handler, which has the goroutine that read the OPEN, makes up its mind.
+	resumeDelay = time.Millisecond
 	// shortFrame is room for most frames.
 	shortFrame = 64
 )

@@ -26,7 +26,7 @@ type FrameReader struct {
 	src    io.Reader
 	limits Limits
 	begun  bool
-	first  bool    // head holds the first byte of a frame
+	ready  uint8   // bytes of the next frame that are in head
 	head   [8]byte // here, for Read would move it to the heap
 }
 
@@ -113,34 +113,38 @@ func (r *FrameReader) nextFrame() (Frame, error) {
 	return f, nil
 }
 
-// await waits for the first byte of the next frame. It is where the goroutine
-// of an idle session stands, so it and what it calls are to take little stack.
+// await waits for the beginning of the next frame: two bytes, which the shortest
+// frames have. It is where the goroutine of an idle session stands, so it and
+// what it calls are to take little stack.
 func (r *FrameReader) await() error {
-	for !r.first {
-		n, err := r.src.Read(r.head[:1])
+	for r.ready == 0 {
+		n, err := r.src.Read(r.head[:2])
 		if n == 0 && err != nil {
 			return err
 		}
-		r.first = n > 0 // an error beside it comes again
+		r.ready = uint8(n) // an error beside it comes again
 	}
 	return nil
 }
 
 // varint reads one integer; io.EOF means that nothing of it was there.
 func (r *FrameReader) varint() (uint64, error) {
-	if !r.first {
+	if r.ready == 0 {
 		if _, err := io.ReadFull(r.src, r.head[:1]); err != nil {
 			return 0, err
 		}
+		r.ready = 1
 	}
-	r.first = false
 	n := 1 << (r.head[0] >> 6) // RFC 9000 section 16
-	if n > 1 {
-		if _, err := io.ReadFull(r.src, r.head[1:n]); err != nil {
+	if n > int(r.ready) {
+		if _, err := io.ReadFull(r.src, r.head[r.ready:n]); err != nil {
 			return 0, unexpected(err)
 		}
+		r.ready = uint8(n)
 	}
 	v, _, err := quicvarint.Parse(r.head[:n])
+	r.head[0] = r.head[1] // what was read beyond it, if anything
+	r.ready -= uint8(n)
 	return v, err
 }
 

@@ -2,8 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
-	"io"
 	"time"
 
 	"github.com/quic-go/quic-go/quicvarint"
@@ -22,7 +20,7 @@ func Dialed(link Link, stream Stream, id uint64, open Open, opts *Options) *Runn
 	s := newSession(link, stream, id, true, opts)
 	s.open = open
 	s.flow = link.Mux().Open(time.Now(), id, s.opts.Queues)
-	s.begin(input{kind: inStart, frame: open})
+	s.begin(&input{kind: inStart, frame: open})
 	return &Runner{s}
 }
 
@@ -31,15 +29,17 @@ func Dialed(link Link, stream Stream, id uint64, open Open, opts *Options) *Runn
 func Arrived(link Link, stream Stream, id uint64, opts *Options) *Runner {
 	s := newSession(link, stream, id, false, opts)
 	s.link.Mux().Announce(id)
-	s.begin(input{kind: inStart, until: time.Now().Add(openTimeout)})
+	s.begin(&input{kind: inStart, until: time.Now().Add(openTimeout)})
 	return &Runner{s}
 }
 
-func (s *Session) begin(in input) {
+func (s *Session) begin(in *input) {
 	s.mu.Lock()
 	s.m.signalLimit = uint64(s.link.PeerLimits().MaxSignals)
-	s.stopStop = s.writer.stream.OnStopSending(func(code Code) { s.step(input{kind: inStopSending, code: code}) })
-	s.stepLocked(in)
+	s.stepLocked(in) // first, for the peer waits
+	if !s.m.finished {
+		s.stopStop = s.writer.stream.OnStopSending(func(code Code) { s.step(&input{kind: inStopSending, code: code}) })
+	}
 	s.unlock()
 }
 
@@ -66,66 +66,6 @@ func Hold(in *Incoming) (release func(), ok bool) {
 // Session returns the session.
 func (r *Runner) Session() *Session { return r.s }
 
-// ReadFrame waits for the next frame on the control stream and does what it
-// asks for. It reports false once there is nothing more to read.
-//
-// Call it until then, one call at a time, each on a goroutine of its own: the
-// one goroutine of an idle session then has the smallest stack there is, which
-// is enough to wait, and not the one that grew when the last frame was taken.
-func (r *Runner) ReadFrame() bool {
-	if err := r.s.frames.await(); err != nil {
-		r.ended(err)
-		return false
-	}
-	return r.takeFrame()
-}
-
-func (r *Runner) takeFrame() bool {
-	f, err := r.s.frames.nextFrame()
-	if err != nil {
-		r.ended(err)
-		return false
-	}
-	if f == nil {
-		return true
-	}
-	in := input{kind: inFrame, frame: f}
-	if _, ok := f.(Report); ok {
-		in.tally = r.s.offered()
-	}
-	r.s.step(in)
-	return true
-}
-
-// ended takes the way in which reading ended to the machine.
-func (r *Runner) ended(err error) {
-	var reset *ResetError
-	var frame *FrameError
-	switch {
-	case err == io.EOF:
-		r.s.step(input{kind: inFIN})
-	case errors.As(err, &reset):
-		r.s.step(input{kind: inReset, code: reset.Code})
-	case errors.As(err, &frame):
-		r.s.step(input{kind: inMalformed, reason: frame.Error()})
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		r.s.step(input{kind: inMalformed, reason: "the stream ended inside a frame"})
-	}
-	// Anything else: the link is gone, and says why with LinkLost.
-}
-
-// offered counts what the peer may have seen of our messages: no more than
-// were ever queued. How many were sent is known only a moment after QUIC has
-// them, and the peer's report may be faster.
-func (s *Session) offered() Tally {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.flow == nil {
-		return Tally{}
-	}
-	return Tally{Sent: s.flow.Counts().Pushed}
-}
-
 // WaitOpen waits until the peer has answered the OPEN. If ctx ends first, the
 // OPEN is taken back, without waiting for the outcome, and the error is ctx's;
 // if the peer rejects it, or the session ends otherwise, the error is a
@@ -134,6 +74,17 @@ func (r *Runner) WaitOpen(ctx context.Context) error {
 	s := r.s
 	s.mu.Lock()
 	defer s.unlock()
+	s.waiting = true
+	err := s.waitOpen(ctx)
+	s.waiting = false
+	if s.owed {
+		s.callLater(s.resume)
+	}
+	return err
+}
+
+// waitOpen is WaitOpen, with mu held.
+func (s *Session) waitOpen(ctx context.Context) error {
 	for {
 		switch {
 		case s.accepted:
@@ -156,17 +107,17 @@ func (r *Runner) WaitOpen(ctx context.Context) error {
 
 // LinkLost ends the session because its link has gone, in the way that e
 // tells.
-func (r *Runner) LinkLost(e Error) { r.s.step(input{kind: inLinkLost, cause: e}) }
+func (r *Runner) LinkLost(e Error) { r.s.step(&input{kind: inLinkLost, cause: e}) }
 
 // Violation ends the session because a datagram of it broke the protocol.
-func (r *Runner) Violation(reason string) { r.s.step(input{kind: inMalformed, reason: reason}) }
+func (r *Runner) Violation(reason string) { r.s.step(&input{kind: inMalformed, reason: reason}) }
 
 // LinkChanged tells that the link's address or sizes may have changed, and
 // passes the peer's limits on.
 func (r *Runner) LinkChanged() {
 	s := r.s
 	s.mu.Lock()
-	s.stepLocked(input{kind: inSignalLimit, code: Code(s.link.PeerLimits().MaxSignals)})
+	s.stepLocked(&input{kind: inSignalLimit, code: Code(s.link.PeerLimits().MaxSignals)})
 	s.notify()
 	s.unlock()
 }
@@ -180,7 +131,7 @@ func (r *Runner) Report() {
 	t := s.tally()
 	if s.m.state == StateOpen && t.Received != s.reported {
 		s.reported = t.Received
-		s.stepLocked(input{kind: inReport, tally: t})
+		s.stepLocked(&input{kind: inReport, tally: t})
 	}
 }
 
@@ -233,10 +184,10 @@ func (r *Runner) GiveUp(ctx context.Context) {
 	switch {
 	case state != StateIncoming:
 	case s.incoming == nil: // its OPEN is not complete
-		s.stepLocked(input{kind: inAbort, cause: Error{Cause: CauseAborted, Code: CodeGoingAway}})
+		s.stepLocked(&input{kind: inAbort, cause: Error{Cause: CauseAborted, Code: CodeGoingAway}})
 	default:
 		s.incoming.answered = true
-		s.stepLocked(input{kind: inReject, frame: Reject{Code: CodeGoingAway, Reason: reason}})
+		s.stepLocked(&input{kind: inReject, frame: Reject{Code: CodeGoingAway, Reason: reason}})
 	}
 	s.unlock()
 	switch state {

@@ -38,6 +38,7 @@ type Session struct {
 	m       machine
 	work    *work         // of the step under way
 	after   []func()      // to be called once mu is free
+	serve   func()        // what whoever read the OPEN is to do next: Serve
 	err     *Error        // the cause; nil while there is none
 	accept  Accept        // what the ACCEPT said
 	done    chan struct{} // closed in StateClosed; nil while nobody has asked
@@ -56,6 +57,9 @@ type Session struct {
 	closing    bool // the application has closed or aborted it, or given it up
 	closeBegun bool // our close has gone to the machine
 	closeOver  bool // and its result is known
+	waiting    bool // the dialer waits in WaitOpen
+	left       bool // whoever read the OPEN has gone on to something else
+	owed       bool // nobody reads, until resume is called
 	held       bool // the peer's stream credit is kept for now: Hold
 	released   bool // the peer's stream credit has been given back
 }
@@ -171,7 +175,7 @@ func (s *Session) Err() error {
 }
 
 // step takes one input, and does what the machine says.
-func (s *Session) step(in input) {
+func (s *Session) step(in *input) {
 	s.mu.Lock()
 	s.stepLocked(in)
 	s.unlock()
@@ -203,13 +207,13 @@ type work struct {
 
 var works = sync.Pool{New: func() any { return new(work) }}
 
-func (s *Session) stepLocked(in input) {
+func (s *Session) stepLocked(in *input) {
 	now := time.Now()
 	w := works.Get().(*work)
 	s.work = w
-	w.todo = append(w.todo, in)
+	w.todo = append(w.todo, *in)
 	for i := 0; i < len(w.todo); i++ {
-		w.out = s.m.step(now, w.todo[i], w.out[:0])
+		w.out = s.m.step(now, &w.todo[i], w.out[:0])
 		for j := range w.out {
 			s.carryOut(now, &w.out[j])
 		}
@@ -353,6 +357,6 @@ func (s *Session) setTimer(now time.Time) {
 func (s *Session) timerFired() {
 	s.mu.Lock()
 	s.timerAt = noDeadline
-	s.stepLocked(input{kind: inTimer})
+	s.stepLocked(&input{kind: inTimer})
 	s.unlock()
 }

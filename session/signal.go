@@ -47,7 +47,7 @@ func (s *Session) Signal(ctx context.Context, payload []byte) error {
 		s.unlock()
 		return &SignalError{Outcome: ErrSignalNotSent, Cause: context.Cause(ctx)}
 	}
-	s.stepLocked(input{kind: inSignal, frame: Signal{Payload: payload}})
+	s.stepLocked(&input{kind: inSignal, frame: Signal{Payload: payload}})
 	w := &signalWait{number: s.m.signalsSent, done: make(chan struct{})}
 	s.signalling = append(s.signalling, w)
 	s.unlock()
@@ -115,7 +115,7 @@ func (s *Session) ReceiveSignal(ctx context.Context) ([]byte, error) {
 	if s.signals = s.signals[1:]; len(s.signals) == 0 {
 		s.signals = nil
 	}
-	s.stepLocked(input{kind: inSignalTaken})
+	s.stepLocked(&input{kind: inSignalTaken})
 	s.releaseCredit()
 	s.unlock()
 	return payload, nil

@@ -14,7 +14,7 @@ import (
 )
 
 // Stream is the control stream of one session: a bidirectional QUIC stream,
-// as the session uses it. Reading is the business of one goroutine; the other
+// as the session uses it. Reading is the business of one goroutine at a time; the other
 // methods may be called at any time.
 type Stream interface {
 	// Read reads as [io.Reader] does. It returns [io.EOF] after the peer's
@@ -77,6 +77,8 @@ type Link interface {
 	Offer(*Incoming)
 	// Withdraw takes back what Offer handed over.
 	Withdraw(*Incoming)
+	// Read has the Runner's Read called, on a goroutine of its own.
+	Read(*Runner)
 	// Finished tells that the session's stream is over.
 	Finished(*Runner)
 }

@@ -21,7 +21,8 @@ import (
 type testLink struct {
 	mux       *datagram.Mux
 	peer      *testLink
-	options   Options // of its sessions
+	options   Options         // of its sessions
+	serve     func(*Incoming) // takes what is offered, if set
 	rtt       time.Duration
 	offered   chan *Incoming
 	withdrawn chan *Incoming
@@ -71,9 +72,17 @@ func (l *testLink) Drive()                         { l.mux.Kick() }
 func (l *testLink) LocalAddr() net.Addr            { return l.peer.RemoteAddr() }
 func (l *testLink) RemoteID() (certs.PeerID, bool) { return certs.PeerID{1}, true }
 func (l *testLink) RTT() time.Duration             { return l.rtt }
-func (l *testLink) Offer(in *Incoming)             { l.offered <- in }
 func (l *testLink) Withdraw(in *Incoming)          { l.withdrawn <- in }
+func (l *testLink) Read(r *Runner)                 { go r.Read() }
 func (l *testLink) Finished(r *Runner)             { l.finished <- r }
+
+func (l *testLink) Offer(in *Incoming) {
+	if l.serve != nil {
+		Serve(in, func() { l.serve(in) })
+		return
+	}
+	l.offered <- in
+}
 
 func (l *testLink) RemoteAddr() net.Addr {
 	l.mu.Lock()
@@ -181,10 +190,7 @@ func (l *testLink) run(id uint64, s *testStream, begin func() *Runner) *Runner {
 	l.runners[id] = r
 	l.streams = append(l.streams, s)
 	l.mu.Unlock()
-	go func() {
-		for r.ReadFrame() {
-		}
-	}()
+	l.Read(r)
 	return r
 }
 
