@@ -94,6 +94,9 @@ func ParseHeader(b []byte) (h Header, body []byte, err error) {
 	return Header{Kind: Kind(kind), Number: number}, b[n+l:], nil
 }
 
+// paddingID stands in place of a session id in an item of a bundle that is padding: no session has it.
+const paddingID = 1<<62 - 1
+
 // A Message is one whole message and the session it belongs to. Its payload may be empty.
 type Message struct {
 	Session uint64

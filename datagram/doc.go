@@ -41,7 +41,7 @@
 //	+---------+-----------+-------------
 //
 // An empty bundle is malformed, and so is a bundle whose last item is incomplete; a malformed bundle is dropped as a
-// whole. Fragments count their messages per session and direction from 0; whole messages have no id. total is at least
+// whole. An item of the session 2^62-1, which does not exist, is padding. Fragments count their messages per session and direction from 0; whole messages have no id. total is at least
 // 1, the payload is never empty, and offset plus payload is at most total. Fragments may overlap, because a message is
 // split anew when the path takes less; bytes that two fragments share must be the same, and so must the total. A
 // fragment whose total is above the largest message of its receiver is malformed. The padding of a heartbeat means
@@ -61,8 +61,8 @@
 // is dropped before was never sent.
 //
 // [Mux.SetLimit] holds messages back until the peer has taken what was sent before: see "Credit and the datagram window"
-// in session/PROTOCOL.md. In a burst, datagrams are made to fill their packets to the byte, because packets of one size
-// are what send offload takes.
+// in session/PROTOCOL.md. In a burst, datagrams are made to fill their packets to the byte, if less than an eighth is
+// missing, because packets of one size are what send offload takes.
 //
 // # Receiving
 //

@@ -42,24 +42,64 @@ func TestStretchLeavesAloneWhatItCannotFill(t *testing.T) {
 }
 
 // In a burst every datagram but the last has exactly the size that fills its
-// packet; alone, a message stays as short as it is.
+// packet, if no more than an eighth is missing; alone, a message stays as short as
+// it is. Whatever fills, the messages arrive as they were.
 func TestBurstsFillTheirPackets(t *testing.T) {
 	const size = 1200
-	m := newTestMux(t, MuxConfig{MaxDatagram: size})
-	f := m.open(0, FlowConfig{SendBytes: 1 << 20})
-	buf := make([]byte, 0, 1500)
-	payload := strings.Repeat("x", size-1-8-1) // as much as a session says that fits
-	for range 300 {
-		m.push(f, payload, SendOptions{})
-	}
-	for n := range 300 {
-		d, ok := m.Next(m.now, buf)
-		require.True(t, ok)
-		if n < 299 {
-			require.Len(t, d, size, "datagram %d", n)
-		} else {
-			require.Less(t, len(d), size, "nothing is behind it")
+	for _, length := range []int{0, 1, 16, 64, 100, 128, 280, 380, 540, 1060, 1100, 1187, 1188, 1190, size - 1 - 8 - 1} {
+		for _, id := range []uint64{0, 1000} {
+			m, to := newTestMux(t, MuxConfig{MaxDatagram: size, Client: true}), newTestMux(t, MuxConfig{})
+			f := m.open(id, FlowConfig{SendBytes: 1 << 20, SendMessages: 1 << 20})
+			g := to.open(id, FlowConfig{ReceiveBytes: 1 << 20, ReceiveMessages: 1 << 20})
+			payload := strings.Repeat("x", length)
+			perDatagram := max(1, (size-6)/(length+5))
+			count := 100 * perDatagram
+			for range count {
+				m.push(f, payload, SendOptions{})
+			}
+			short := 0
+			for received := 0; received < count; {
+				d := m.sent("burst")
+				to.Handle(to.now, d)
+				for {
+					b, ok := g.TryPop()
+					if !ok {
+						break
+					}
+					require.Equal(t, payload, string(b))
+					received++
+				}
+				if received < count && len(d) < size {
+					short++
+				}
+			}
+			require.Zero(t, short, "messages of %d bytes, session %d", length, id)
 		}
-		m.Sent()
 	}
+}
+
+func TestNoMorePaddingThanAnEighth(t *testing.T) {
+	const size = 1200
+	for _, length := range []int{700, 1000} {
+		m := newTestMux(t, MuxConfig{MaxDatagram: size})
+		f := m.open(0, FlowConfig{SendBytes: 1 << 20})
+		for range 10 {
+			m.push(f, strings.Repeat("x", length), SendOptions{})
+		}
+		for range 9 {
+			require.Less(t, len(m.sent("burst")), length+20, "the rest of the packet stays free")
+		}
+	}
+}
+
+// Padding is no message, wherever it stands.
+func TestPaddingIsPassedOver(t *testing.T) {
+	m := newTestMux(t, MuxConfig{})
+	f := m.open(0, FlowConfig{})
+	m.Handle(m.now, bundle(0, of(paddingID, "xxx"), of(0, "a"), of(paddingID, ""), of(0, "b"), of(2, "early"), of(paddingID, "x")))
+	wantPops(t, f, "what is not padding", "a", "b")
+	m.Handle(m.now, bundle(1, of(paddingID, "xxx")))
+	require.Equal(t, 1, m.Mux.Counts().EarlyHeld, "the early one")
+	require.Zero(t, m.Mux.Counts().MessageDrops.Total())
+	require.Equal(t, uint64(2), m.Mux.Counts().Accepted)
 }

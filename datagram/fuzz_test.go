@@ -154,8 +154,10 @@ func handleScript(t *testing.T, script []byte) {
 			whole++
 		case KindBundle:
 			for len(body) > 0 {
-				_, body, _ = NextBundleItem(body)
-				whole++
+				var m Message
+				if m, body, _ = NextBundleItem(body); m.Session != paddingID {
+					whole++
+				}
 			}
 		case KindFragment:
 			pieces++

@@ -201,6 +201,10 @@ const copyBelow = 4
 func (r *receiver) bundle(now time.Time, body []byte, size int) {
 	for len(body) > 0 {
 		first, rest, _ := NextBundleItem(body)
+		if first.Session == paddingID {
+			body = rest
+			continue
+		}
 		messages, bytes := 1, len(first.Payload)
 		for len(rest) > 0 {
 			next, after, _ := NextBundleItem(rest)

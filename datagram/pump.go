@@ -128,7 +128,7 @@ func (s *sender) nextMessages(now time.Time, buf []byte, header int) ([]byte, bo
 		gap = s.maxDatagram - size
 	}
 
-	if len(s.hand.items) == 1 {
+	if len(s.hand.items) == 1 && (gap <= stretchable || !s.mayPad(gap)) {
 		h := &s.hand.items[0]
 		s.hand.kind = KindMessage
 		d := AppendMessage(buf, s.number, Message{h.flow.id, h.item.payload()})
