@@ -89,6 +89,8 @@ func TestReliableCloseBothWays(t *testing.T) {
 				require.NoError(t, left.Send(ctx, []byte("before the end")))
 				require.NoError(t, right.Send(ctx, []byte("before the end")))
 			}
+			// What is still queued here when the peer closes is never sent.
+			require.Eventually(t, func() bool { return right.Stats().Local.Sent == messages }, 10*time.Second, time.Millisecond)
 			blocked := make(chan error, 1)
 			go func() {
 				_, err := right.ReceiveSignal(ctx)

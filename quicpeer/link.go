@@ -37,8 +37,10 @@ type link struct {
 	exporter  [32]byte                           // orders links between the same two peers
 	pings     pinger                             // PING and PONG
 	life      heartbeats                         // is the peer's process there?
+	feed      feed                               // whether messages make way for control
 	credit    *time.Timer                        // runs while credit is owed; the receiving goroutine's
 	stalled   stall                              // the pump's
+	timer     *time.Timer                        // the pump's
 	driving   driving                            // belongs to whoever drives mux
 	handed    atomic.Uint64                      // datagrams handed to QUIC
 	received  atomic.Uint64                      // datagrams taken from QUIC
@@ -270,7 +272,7 @@ func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (
 	switch {
 	case err == nil && usable:
 	case err == nil: // after a GOAWAY no session may begin
-		(&controlStream{str, &l.life}).Reset(session.CodeCancelled)
+		(&controlStream{str, l}).Reset(session.CodeCancelled)
 		return nil, 0, l.ending(context.Cause(l.conn.Context()))
 	case ctx.Err() != nil:
 		return nil, 0, context.Cause(ctx)
@@ -280,7 +282,7 @@ func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (
 		return nil, 0, l.ending(err)
 	}
 	id := sessionID(str.StreamID())
-	return l.run(id, session.Dialed(l, &controlStream{str, &l.life}, id, open, &l.ep.config.Session)), id, nil
+	return l.run(id, session.Dialed(l, &controlStream{str, l}, id, open, &l.ep.config.Session)), id, nil
 }
 
 // waitForStream waits until the peer allows another stream, and no longer than
@@ -304,7 +306,7 @@ func (l *link) acceptSessions() {
 		l.mu.Lock()
 		l.nextRemote = id + 2
 		l.mu.Unlock()
-		l.run(id, session.Arrived(l, &controlStream{str, &l.life}, id, &l.ep.config.Session))
+		l.run(id, session.Arrived(l, &controlStream{str, l}, id, &l.ep.config.Session))
 	}
 }
 
@@ -367,7 +369,10 @@ func (l *link) pto() time.Duration {
 func (l *link) Ping(ctx context.Context) (time.Duration, error) {
 	var token [8]byte
 	_, _ = rand.Read(token[:]) // never fails, crypto/rand
-	return l.pings.ping(ctx, token, func() { l.out.write(session.Ping{Token: token}) })
+	return l.pings.ping(ctx, token, func() {
+		l.out.write(session.Ping{Token: token})
+		l.feed.hold(time.Now())
+	})
 }
 
 // PeerLimits returns what the peer takes: the defaults until its SETTINGS

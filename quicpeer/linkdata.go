@@ -26,6 +26,8 @@ type driving struct {
 // it takes them. It is the only goroutine that may wait in SendDatagram, which
 // has no context.
 func (l *link) pump() {
+	l.timer = time.NewTimer(time.Hour)
+	defer l.timer.Stop()
 	for {
 		if l.mux.Drive() && !l.drive(unlimited) {
 			return
@@ -54,6 +56,9 @@ func (l *link) uncredited() uint64 { return l.handed.Load() - l.credited.Load() 
 const (
 	// sendQueue is how many datagrams quic-go queues before SendDatagram waits.
 	sendQueue = 32
+	// flooded is how many uncredited datagrams are a flood, which control has
+	// to get past: more than a burst leaves behind for a moment.
+	flooded = 2 * sendQueue
 	// inlineTurn is how many datagrams a caller sends who came to send one.
 	inlineTurn = 4
 	unlimited  = math.MaxInt
@@ -68,6 +73,14 @@ func (l *link) drive(most int) bool {
 			return true
 		}
 		now := time.Now()
+		if most == unlimited && l.uncredited() >= flooded {
+			if wait := l.feed.wait(now); wait > 0 {
+				if !l.pause(wait) {
+					return false
+				}
+				continue
+			}
+		}
 		if now.Sub(l.driving.checked) >= busyCheck {
 			l.driving.checked = now
 			l.checkPath()
@@ -89,6 +102,18 @@ func (l *link) drive(most int) bool {
 			continue
 		}
 		return false // the connection has ended
+	}
+}
+
+// pause lets the pump wait for a while, and reports false if the connection has
+// ended.
+func (l *link) pause(d time.Duration) bool {
+	l.timer.Reset(d)
+	select {
+	case <-l.timer.C:
+		return true
+	case <-l.conn.Context().Done():
+		return false
 	}
 }
 
@@ -115,9 +140,8 @@ func (l *link) waitToPump() bool {
 		l.mu.Lock()
 		end := l.window.end
 		l.mu.Unlock()
-		timer := time.NewTimer(time.Until(l.stalled.due(time.Now(), end, l.pto())))
-		defer timer.Stop()
-		stall = timer.C
+		l.timer.Reset(time.Until(l.stalled.due(time.Now(), end, l.pto())))
+		stall = l.timer.C
 	}
 	select {
 	case <-l.mux.Wake():

@@ -11,11 +11,12 @@ import (
 	"github.com/oneportnet/quicpeer/session"
 )
 
-// controlStream shows a QUIC stream to its session, and what comes on it to
-// those who watch for signs of life.
+// controlStream shows a QUIC stream to its session, what comes on it to those who
+// watch for signs of life, and what is written to it to those who would send
+// messages meanwhile.
 type controlStream struct {
 	*quic.Stream
-	life *heartbeats
+	link *link
 }
 
 var _ session.Stream = (*controlStream)(nil)
@@ -38,7 +39,7 @@ func (s *controlStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *controlStream) heard() { s.life.heard(time.Now()) }
+func (s *controlStream) heard() { s.link.life.heard(time.Now()) }
 
 func readError(err error) error {
 	if err == io.EOF {
@@ -53,6 +54,7 @@ func readError(err error) error {
 // TryWrite queues all of p or nothing.
 func (s *controlStream) TryWrite(p []byte) error {
 	err := s.TryWriteAll(p)
+	s.link.feed.hold(time.Now())
 	if errors.Is(err, quic.ErrWouldBlock) {
 		return session.ErrWouldBlock
 	}
