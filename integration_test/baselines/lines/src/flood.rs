@@ -11,7 +11,8 @@ const BATCH: usize = 64;
 /// standard input ends.
 pub async fn flood<L: Link>(link: &L, size: usize, commands: &mut Commands) -> Result<()> {
     answer(format_args!("ready {}", link.largest()))?;
-    let batch = batch(size, link.largest());
+    let mut largest = link.largest();
+    let mut batch = batch(size, largest)?;
 
     let started = tokio::select! {
         started = commands.expect("go") => started?,
@@ -23,6 +24,10 @@ pub async fn flood<L: Link>(link: &L, size: usize, commands: &mut Commands) -> R
 
     let (mut messages, mut bytes) = (0, 0);
     let stopped = loop {
+        if link.largest() < largest {
+            largest = link.largest();
+            batch = self::batch(size, largest)?;
+        }
         let mut sent = 0;
         let stopped = tokio::select! {
             biased;
@@ -50,7 +55,10 @@ pub async fn flood<L: Link>(link: &L, size: usize, commands: &mut Commands) -> R
 }
 
 /// One message of `size` bytes, in as few pieces as the datagrams take, as often as fills a batch.
-fn batch(size: usize, largest: usize) -> Vec<Bytes> {
+fn batch(size: usize, largest: usize) -> Result<Vec<Bytes>> {
+    if largest == 0 {
+        return Err("the connection takes no datagrams".into());
+    }
     let mut payload = vec![0; size.min(largest)];
     payload[0] = COUNT;
     // Never freed, so that sender and stack need not count references across threads.
@@ -62,7 +70,7 @@ fn batch(size: usize, largest: usize) -> Vec<Bytes> {
         message.push(payload.slice(..rest));
     }
     let whole = BATCH.div_ceil(message.len()) * message.len();
-    message.into_iter().cycle().take(whole).collect()
+    Ok(message.into_iter().cycle().take(whole).collect())
 }
 
 /// Waits for the connection's end, which is a failure; a server sends nothing to a flood.
@@ -86,7 +94,7 @@ mod tests {
             (1001, &[1000, 1]),
             (4096, &[1000, 1000, 1000, 1000, 96]),
         ] {
-            let batch = batch(size, 1000);
+            let batch = batch(size, 1000).unwrap();
             assert!(batch.len() >= BATCH && batch.len() % pieces.len() == 0);
             for (message, length) in batch.iter().zip(pieces.iter().cycle()) {
                 assert_eq!((message[0], message.len()), (COUNT, *length));

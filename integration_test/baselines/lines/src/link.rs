@@ -30,11 +30,12 @@ pub trait Stack: 'static {
 /// One connection that sends and receives unreliable messages, as a client has it. Clones are
 /// the same connection.
 pub trait Link: Clone + Send + Sync + 'static {
-    /// The most bytes that one message may have.
+    /// The most bytes that one message may have now. It shrinks when the stack takes the path for
+    /// narrower than it was.
     fn largest(&self) -> usize;
 
     /// Hands the messages to the stack in their order, and waits for room where the stack has
-    /// none. Adds one to `sent` for each message that the stack has taken, also if the future is
+    /// none. Ends early, without a failure, at a message that has become too large. Adds one to `sent` for each message that the stack has taken, also if the future is
     /// dropped before its end.
     fn send(&self, messages: &[Bytes], sent: &mut usize)
     -> impl Future<Output = Result<()>> + Send;

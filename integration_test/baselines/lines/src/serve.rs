@@ -18,7 +18,12 @@ pub async fn serve<S: Stack>(mut commands: Commands) -> Result<()> {
             },
         };
         match line.as_deref() {
-            None => return Ok(()),
+            None => {
+                // What the task holds is closed in order before the process ends.
+                accepting.abort();
+                let _ = accepting.await;
+                return Ok(());
+            }
             Some("count") => {
                 let (messages, bytes) = tally.read();
                 let now = start.elapsed().as_nanos();

@@ -30,6 +30,20 @@ impl Tally {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Takes one message. True says that it is to be sent back.
+    pub fn take_one(&self, message: &[u8]) -> bool {
+        match message.first() {
+            Some(&COUNT) => {
+                self.messages.fetch_add(1, Ordering::Relaxed);
+                self.bytes
+                    .fetch_add(message.len() as u64, Ordering::Relaxed);
+                false
+            }
+            Some(&ECHO) => true,
+            _ => false,
+        }
+    }
+
     /// The messages counted since the start, and their bytes.
     pub(crate) fn read(&self) -> (u64, u64) {
         (
@@ -52,5 +66,15 @@ mod tests {
         tally.take(&mut inbox);
         assert_eq!(tally.read(), (2, 4));
         assert_eq!(inbox, [&[2, 1][..], &[2]]);
+    }
+
+    #[test]
+    fn take_one_counts_or_tells_to_send_back() {
+        let tally = Tally::default();
+        assert!(!tally.take_one(&[1, 7, 7]));
+        assert!(tally.take_one(&[2, 1]));
+        assert!(!tally.take_one(&[3, 3]));
+        assert!(!tally.take_one(&[]));
+        assert_eq!(tally.read(), (1, 3));
     }
 }

@@ -50,7 +50,7 @@ impl Stack for Quinn {
         let connection = endpoint.connect_with(config, server, "localhost")?.await?;
         // Past the second the connection is used as it is.
         let _ = timeout(DISCOVERY, discovered(&connection)).await;
-        Link::new(endpoint, connection)
+        Ok(Link::new(endpoint, connection))
     }
 }
 
@@ -92,7 +92,7 @@ async fn accept(endpoint: Endpoint, tally: Arc<Tally>) -> Result<Infallible> {
         let (endpoint, tally) = (endpoint.clone(), tally.clone());
         tokio::spawn(async move {
             let connection = incoming.await?;
-            answer(Link::new(endpoint, connection)?, &tally).await
+            answer(Link::new(endpoint, connection), &tally).await
         });
     }
     Err("the endpoint accepts no more connections".into())

@@ -13,20 +13,14 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Link {
     endpoint: Endpoint,
     connection: Connection,
-    largest: usize,
 }
 
 impl Link {
-    /// Fails if the peer takes no datagrams.
-    pub fn new(endpoint: Endpoint, connection: Connection) -> Result<Link> {
-        let largest = connection
-            .max_datagram_size()
-            .ok_or("the peer takes no datagrams")?;
-        Ok(Link {
+    pub fn new(endpoint: Endpoint, connection: Connection) -> Link {
+        Link {
             endpoint,
             connection,
-            largest,
-        })
+        }
     }
 
     /// Sends a message to where it came from. It is lost if this side's path MTU discovery has not
@@ -41,12 +35,15 @@ impl Link {
 
 impl lines::Link for Link {
     fn largest(&self) -> usize {
-        self.largest
+        self.connection.max_datagram_size().unwrap_or(0)
     }
 
     async fn send(&self, messages: &[Bytes], sent: &mut usize) -> Result<()> {
         for message in messages {
-            self.connection.send_datagram_wait(message.clone()).await?;
+            match self.connection.send_datagram_wait(message.clone()).await {
+                Err(SendDatagramError::TooLarge) => break,
+                result => result?,
+            }
             *sent += 1;
         }
         Ok(())

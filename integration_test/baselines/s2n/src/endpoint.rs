@@ -57,8 +57,7 @@ impl Stack for S2n {
         connection.keep_alive(true)?;
         // Past the second the connection is used as it is.
         let _ = timeout(DISCOVERY, found.wait_for(|state| state.complete)).await;
-        let packet = found.borrow().packet;
-        Ok(Link::new(client, &connection, packet))
+        Ok(Link::new(client, &connection, found))
     }
 }
 

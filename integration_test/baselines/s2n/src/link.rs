@@ -8,7 +8,10 @@ use s2n_quic::connection::Handle;
 use s2n_quic::provider::datagram::default::{DatagramError, Receiver, Sender};
 use s2n_quic::provider::event::query;
 use s2n_quic::{Client, Connection};
+use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::discovery::State;
 
 /// What a packet of one datagram has besides the message, in bytes: first byte, connection id of
 /// s2n-quic's own length, packet number of the longest form, type and length of the frame, tag of
@@ -28,23 +31,23 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Link {
     client: Client,
     channel: Channel,
-    largest: usize,
+    discovery: watch::Receiver<State>,
 }
 
 impl Link {
-    /// `packet` is the largest UDP payload that the connection sends.
-    pub fn new(client: Client, connection: &Connection, packet: u16) -> Link {
+    pub fn new(client: Client, connection: &Connection, discovery: watch::Receiver<State>) -> Link {
         Link {
             client,
             channel: Channel(connection.handle()),
-            largest: packet.saturating_sub(OVERHEAD + ACKNOWLEDGEMENT).into(),
+            discovery,
         }
     }
 }
 
 impl lines::Link for Link {
     fn largest(&self) -> usize {
-        self.largest
+        let packet = self.discovery.borrow().packet;
+        packet.saturating_sub(OVERHEAD + ACKNOWLEDGEMENT).into()
     }
 
     async fn send(&self, messages: &[Bytes], sent: &mut usize) -> lines::Result<()> {
