@@ -95,7 +95,7 @@ mod tests {
             (4096, &[1000, 1000, 1000, 1000, 96]),
         ] {
             let batch = batch(size, 1000).unwrap();
-            assert!(batch.len() >= BATCH && batch.len() % pieces.len() == 0);
+            assert!(batch.len() >= BATCH && batch.len().is_multiple_of(pieces.len()));
             for (message, length) in batch.iter().zip(pieces.iter().cycle()) {
                 assert_eq!((message[0], message.len()), (COUNT, *length));
             }

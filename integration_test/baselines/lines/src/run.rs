@@ -24,7 +24,13 @@ pub fn run<S: Stack>() -> ExitCode {
     match start::<S>(task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            let mut line = failure.to_string();
+            let mut cause = failure.source();
+            while let Some(deeper) = cause {
+                line = format!("{line}: {deeper}");
+                cause = deeper.source();
+            }
+            eprintln!("{line}");
             ExitCode::FAILURE
         }
     }
