@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 /// The largest IP packet: MsQuic counts the headers of IPv4 and UDP in where it is told an MTU.
 pub const MTU: u16 = LARGEST_PACKET + 20 + 8;
 
-/// Starts the library. Segmentation and receive offload, and the largest socket buffers that the
+/// Starts the library. Segmentation and receive offload, and the largest receive buffer that the
 /// system grants, are MsQuic's custom.
 pub fn registration() -> Result<Registration> {
     let config = RegistrationConfig::new().set_execution_profile(ExecutionProfile::LowLatency);
