@@ -1,8 +1,9 @@
 // Command quicpeer is a peer to try the library with: a demo that needs no
-// configuration, an interactive peer, and a tool for identities.
+// configuration, an interactive peer, a benchmark, and a tool for identities.
 //
 //	quicpeer demo       two peers dial each other from the ports they listen on
 //	quicpeer run        talk to other peers, line by line
+//	quicpeer bench      measure it beside plain UDP and other QUIC stacks
 //	quicpeer id         create or show this machine's identity
 //	quicpeer version    what this binary was built from
 //

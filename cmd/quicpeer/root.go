@@ -104,7 +104,7 @@ Exit status:
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newDemo(std), newDemoPeer(std), newBenchPeer(std), newRun(std), newID(std), newVersion(std))
+	root.AddCommand(newDemo(std), newDemoPeer(std), newBenchPeer(std), newRun(std), newBench(std), newID(std), newVersion(std))
 	return root
 }
 

@@ -21,6 +21,7 @@ func main() {
 		"open":         open,
 		"opens":        opens,
 		"idle":         idle,
+		"links":        links,
 	})
 }
 

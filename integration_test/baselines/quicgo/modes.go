@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quic-go/quic-go"
 
 	"github.com/oneportnet/quicpeer/cmd/quicpeer/bench/lines"
 )
@@ -133,21 +136,43 @@ func idle(ctx context.Context, p lines.Peer, args []int, commands <-chan string,
 	if len(args) != 1 || args[0] > maxStreams {
 		return lines.Usage("want: idle ADDRESS COUNT, at most 4096")
 	}
-	return lines.Idle(args[0], commands, out, func() error {
-		str, err := p.(*peer).conn.OpenStreamSync(ctx)
-		if err != nil {
-			return err
-		}
-		held.Lock()
-		held.streams = append(held.streams, str)
-		held.Unlock()
-		b, buf := make([]byte, controlSize), make([]byte, controlSize)
-		return echo(str, b, buf)
-	})
+	return lines.Idle(args[0], commands, out, func() error { return hold(ctx, p.(*peer).conn) })
+}
+
+// hold opens a stream that both sides know of, and holds it open.
+func hold(ctx context.Context, conn *quic.Conn) error {
+	str, err := conn.OpenStreamSync(ctx)
+	if err != nil {
+		return err
+	}
+	held.Lock()
+	held.streams = append(held.streams, str)
+	held.Unlock()
+	b, buf := make([]byte, controlSize), make([]byte, controlSize)
+	return echo(str, b, buf)
 }
 
 // held keeps what is idle from being collected.
 var held struct {
 	sync.Mutex
 	streams []any
+}
+
+// maxLinks stays below what systems commonly let a process have open.
+const maxLinks = 200
+
+// links holds connections open, each with a socket of its own and one idle
+// stream, and tells what they cost on this side.
+func links(ctx context.Context, p lines.Peer, args []int, commands <-chan string, out *lines.Output) error {
+	if len(args) != 1 || args[0] > maxLinks {
+		return lines.Usage(fmt.Sprintf("want: links ADDRESS COUNT, at most %d", maxLinks))
+	}
+	address := p.(*peer).conn.RemoteAddr().String()
+	return lines.Idle(args[0], commands, out, func() error {
+		conn, err := quic.DialAddr(ctx, address, clientTLS(), config())
+		if err != nil {
+			return err
+		}
+		return hold(ctx, conn)
+	})
 }

@@ -47,14 +47,15 @@ func Opens(parallel, count int, commands <-chan string, out *Output, open func()
 		return err
 	}
 	begun := time.Now()
-	if err := inParallel(parallel, count, open); err != nil {
+	if err := InParallel(parallel, count, open); err != nil {
 		return err
 	}
 	out.Printf("opened %d %d", count, time.Since(begun).Nanoseconds())
 	return nil
 }
 
-func inParallel(parallel, count int, f func() error) error {
+// InParallel calls f COUNT times, PARALLEL at once, and returns the first error.
+func InParallel(parallel, count int, f func() error) error {
 	var left atomic.Int64
 	left.Store(int64(count))
 	errs := make(chan error, parallel)
@@ -87,7 +88,7 @@ func Idle(count int, commands <-chan string, out *Output, open func() error) err
 	if err := Await(commands, "go"); err != nil {
 		return err
 	}
-	if err := inParallel(1, count, open); err != nil {
+	if err := InParallel(1, count, open); err != nil {
 		return err
 	}
 	time.Sleep(warmUp) // timers and acknowledgements

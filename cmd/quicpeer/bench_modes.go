@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/oneportnet/quicpeer/cmd/quicpeer/bench/lines"
+	"github.com/oneportnet/quicpeer/quicpeer"
+)
+
+// benchModes are what this program can do besides what all can.
+var benchModes = map[string]lines.Mode{
+	"busy":  benchBusy,
+	"open":  benchOpen,
+	"opens": benchOpens,
+	"idle":  benchHold,
+	"links": benchLinks,
+}
+
+// benchControlSize is the size of the signals whose time is measured.
+const benchControlSize = 32
+
+// benchBusy measures what is not a message while messages flood the link.
+func benchBusy(ctx context.Context, peer lines.Peer, args []int, commands <-chan string, out *lines.Output) error {
+	if len(args) != 3 || args[0] < 1 {
+		return lines.Usage("want: busy ADDRESS SIZE SENDERS COUNT")
+	}
+	p := peer.(*benchPeer)
+	size, err := p.Settle(ctx)
+	if err != nil {
+		return err
+	}
+	out.Printf("ready %d", size)
+	if err := lines.Await(commands, "go"); err != nil {
+		return err
+	}
+	quiet, err := p.dial(ctx, "")
+	if err != nil {
+		return err
+	}
+	flood := lines.StartFlood(ctx, []lines.Peer{p}, args[1], args[0])
+	for range args[2] {
+		var s *quicpeer.Session
+		for _, act := range []struct {
+			name string
+			do   func() error
+		}{
+			{"ping", func() error { _, err := quiet.Ping(ctx); return err }},
+			{"signal", func() error { return quiet.Signal(ctx, make([]byte, benchControlSize)) }},
+			{"open", func() (err error) { s, err = p.dial(ctx, ""); return err }},
+			{"close", func() error { return s.Close(ctx) }},
+		} {
+			begun := time.Now()
+			if err := act.do(); err != nil {
+				return fmt.Errorf("%s under load: %w", act.name, err)
+			}
+			out.Printf("%s %d", act.name, time.Since(begun).Nanoseconds())
+			lines.Pause()
+		}
+	}
+	flood.Stop()
+	out.Printf("done")
+	return nil
+}
+
+// benchOpen measures how long it takes to open a session.
+func benchOpen(ctx context.Context, peer lines.Peer, args []int, commands <-chan string, out *lines.Output) error {
+	if len(args) != 1 {
+		return lines.Usage("want: open ADDRESS COUNT")
+	}
+	p := peer.(*benchPeer)
+	out.Printf("ready 0")
+	if err := lines.Await(commands, "go"); err != nil {
+		return err
+	}
+	for range args[0] {
+		begun := time.Now()
+		s, err := p.dial(ctx, "")
+		if err != nil {
+			return err
+		}
+		out.Printf("open %d", time.Since(begun).Nanoseconds())
+		if err := s.Close(ctx); err != nil {
+			return err
+		}
+	}
+	out.Printf("done")
+	return nil
+}
+
+// benchOpens measures how many sessions can be opened and closed in a time.
+func benchOpens(ctx context.Context, peer lines.Peer, args []int, commands <-chan string, out *lines.Output) error {
+	if len(args) != 2 {
+		return lines.Usage("want: opens ADDRESS PARALLEL COUNT")
+	}
+	p := peer.(*benchPeer)
+	return lines.Opens(args[0], args[1], commands, out, func() error {
+		s, err := p.dial(ctx, "")
+		if err != nil {
+			return err
+		}
+		return s.Close(ctx)
+	})
+}
+
+// benchHold holds sessions open and tells what they cost on this side.
+func benchHold(ctx context.Context, peer lines.Peer, args []int, commands <-chan string, out *lines.Output) error {
+	if len(args) != 1 || args[0] > maxBenchSessions-2 {
+		return lines.Usage(fmt.Sprintf("want: idle ADDRESS COUNT, at most %d", maxBenchSessions-2))
+	}
+	p := peer.(*benchPeer)
+	return lines.Idle(args[0], commands, out, func() error {
+		_, err := p.dial(ctx, benchIdle)
+		return err
+	})
+}
+
+// benchLinks holds links open, each with one idle session, and tells what they
+// cost on this side: each of them with the endpoint that it takes, since an
+// endpoint has one link to a peer.
+func benchLinks(ctx context.Context, peer lines.Peer, args []int, commands <-chan string, out *lines.Output) error {
+	if len(args) != 1 || args[0] > maxBenchLinks {
+		return lines.Usage(fmt.Sprintf("want: links ADDRESS COUNT, at most %d", maxBenchLinks))
+	}
+	p := peer.(*benchPeer)
+	return lines.Idle(args[0], commands, out, func() error {
+		e, err := benchEndpoint()
+		if err != nil {
+			return err
+		}
+		p.more = append(p.more, e) // one call at a time
+		_, err = p.dialFrom(ctx, e, benchIdle)
+		return err
+	})
+}
+
+// maxBenchLinks stays below what systems commonly let a process have open.
+const maxBenchLinks = 200
