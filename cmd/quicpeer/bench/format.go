@@ -13,12 +13,10 @@ func significant(v float64) string {
 	if v == 0 || math.IsInf(v, 0) || math.IsNaN(v) {
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	}
+	// Rounded first: 9.999 has one digit more before the point than it seems.
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'e', 2, 64), 64)
 	digits := 2 - int(math.Floor(math.Log10(math.Abs(v))))
-	if digits < 0 {
-		scale := math.Pow10(-digits)
-		return strconv.FormatFloat(math.Round(v/scale)*scale, 'f', 0, 64)
-	}
-	return strconv.FormatFloat(v, 'f', digits, 64)
+	return strconv.FormatFloat(v, 'f', max(digits, 0), 64)
 }
 
 // scaled formats a figure with the largest of the units, each so many times

@@ -34,7 +34,7 @@ func withPair(ctx context.Context, s Subject, environment []string, f func(pair)
 	if err := f(pair{ctx, server, client}); err != nil {
 		return withServer(server, err)
 	}
-	return errors.Join(client.end(), server.end())
+	return errors.Join(client.end(endTime), server.end(endTime))
 }
 
 // serving returns where a program serves. Nothing but this machine is ever

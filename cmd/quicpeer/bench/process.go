@@ -23,7 +23,7 @@ const (
 	// killDelay is how long a killed program's pipes may stay open.
 	killDelay = time.Second
 	// maxLine bounds what a program may write without the end of a line.
-	maxLine = 4 << 10
+	maxLine = 200
 )
 
 // program is a process that speaks lines. It is used by one goroutine. It does
@@ -125,10 +125,10 @@ func (p *program) parse(fields []string, word string, numbers int) ([]float64, e
 	return parsed, nil
 }
 
-// end ends the program's input, and waits for the program's end.
-func (p *program) end() error {
+// end ends the program's input, and waits so long for the program's end.
+func (p *program) end(within time.Duration) error {
 	_ = p.in.Close()
-	timer := time.NewTimer(endTime)
+	timer := time.NewTimer(within)
 	defer timer.Stop()
 	defer p.abandon()
 	for {
@@ -140,7 +140,7 @@ func (p *program) end() error {
 			}
 			return nil
 		case <-timer.C:
-			return p.failure(fmt.Sprintf("did not end within %v after its input had", endTime))
+			return p.failure(fmt.Sprintf("did not end within %v after its input had", within))
 		}
 	}
 }
@@ -171,30 +171,28 @@ func (p *program) failure(what string) error {
 	return fmt.Errorf("%s %s", p.name, what)
 }
 
-// lineWriter cuts the output of a program into lines.
+// lineWriter cuts the output of a program into lines. One that does not end goes
+// on in pieces: whoever reads it sees that it is none of those that may come.
 type lineWriter struct {
 	p       *program
 	partial []byte
 }
 
 func (w *lineWriter) Write(b []byte) (int, error) {
-	n := len(b)
-	for {
-		line, rest, found := bytes.Cut(b, []byte("\n"))
-		w.partial = append(w.partial, line...)
-		if len(w.partial) > maxLine {
-			return 0, fmt.Errorf("a line of more than %d bytes", maxLine)
-		}
-		if !found {
-			return n, nil
+	for i, c := range b {
+		if c != '\n' {
+			if w.partial = append(w.partial, c); len(w.partial) < maxLine {
+				continue
+			}
 		}
 		select {
 		case w.p.lines <- string(w.partial):
 		case <-w.p.ctx.Done():
-			return 0, w.p.ctx.Err()
+			return i, w.p.ctx.Err()
 		}
-		w.partial, b = w.partial[:0], rest
+		w.partial = w.partial[:0]
 	}
+	return len(b), nil
 }
 
 // tail keeps the end of what is written to it. Safe for concurrent use.

@@ -89,8 +89,8 @@ func distribution(samples []float64) []Point {
 	sorted := slices.Sorted(slices.Values(samples))
 	var points []Point
 	add := func(share float64) { points = append(points, Point{share, Percentile(sorted, share)}) }
-	for i := range 199 {
-		add(float64(i) / 200) // up to 0.99
+	for i := range 198 {
+		add(float64(i) / 200)
 	}
 	for i := 990; i < 1000; i++ {
 		add(float64(i) / 1000)
