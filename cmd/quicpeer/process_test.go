@@ -153,3 +153,22 @@ func (r *record) String() string {
 	s, _ := r.text()
 	return s
 }
+
+// awaitFile waits until a file exists.
+func awaitFile(t *testing.T, name string) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	step := time.NewTicker(5 * time.Millisecond)
+	defer step.Stop()
+	for {
+		if _, err := os.Stat(name); err == nil {
+			return
+		}
+		select {
+		case <-step.C:
+		case <-deadline.C:
+			require.FailNow(t, "want the file "+name)
+		}
+	}
+}

@@ -17,7 +17,7 @@ func inProcess(t *testing.T, args ...string) (code int, out, errs string) {
 }
 
 func TestEveryCommandExplainsItself(t *testing.T) {
-	for _, args := range [][]string{{}, {"demo"}, {"run"}, {"id"}, {"version"}} {
+	for _, args := range [][]string{{}, {"demo"}, {"run"}, {"bench"}, {"id"}, {"version"}} {
 		code, out, errs := inProcess(t, append(args, "--help")...)
 		require.Equal(t, exitOK, code, args)
 		require.Contains(t, out, "Examples:", args)

@@ -7,9 +7,12 @@ import (
 	"time"
 )
 
-// warmUp is how long a flood runs before it is measured: until queues are full and
-// windows open.
-const warmUp = 300 * time.Millisecond
+// How long a flood runs before it is measured: until queues are full and windows
+// open.
+const (
+	warmUp      = 300 * time.Millisecond
+	quickWarmUp = 100 * time.Millisecond
+)
 
 // flood measures a flood of messages of one size.
 func (s *step) flood(ctx context.Context) ([]Measurement, error) {
@@ -18,7 +21,11 @@ func (s *step) flood(ctx context.Context) ([]Measurement, error) {
 		if err := p.begin(); err != nil {
 			return err
 		}
-		if err := p.wait(warmUp); err != nil {
+		warm := warmUp
+		if s.settings.Quick {
+			warm = quickWarmUp
+		}
+		if err := p.wait(warm); err != nil {
 			return err
 		}
 		before, err := p.count()

@@ -92,6 +92,9 @@ func (p *program) next(within time.Duration) ([]string, error) {
 			return strings.Fields(l), nil
 		default:
 		}
+		if p.ctx.Err() != nil {
+			return nil, context.Cause(p.ctx)
+		}
 		return nil, p.failure("ended too early" + p.status())
 	case <-p.ctx.Done():
 		return nil, context.Cause(p.ctx)
