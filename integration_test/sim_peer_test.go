@@ -48,7 +48,7 @@ func (n *network) peer(t *testing.T, address string, c quicpeer.Config) *peer {
 	return p
 }
 
-func newIdentity(t *testing.T) *certs.Identity {
+func newIdentity(t testing.TB) *certs.Identity {
 	t.Helper()
 	id, err := certs.Generate()
 	require.NoError(t, err)
