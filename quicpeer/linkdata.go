@@ -132,35 +132,61 @@ func (l *link) checkBusy() {
 const busyCheck = 100 * time.Millisecond
 
 // waitToPump waits until there may be something to hand over, and reports false
-// once the link has ended. While messages wait for credit only, it asks for
-// that: credit, or all that calls for it, may have been lost.
+// once the link has ended. While messages wait for credit only, it looks for
+// other signs that the peer takes them, and asks for credit: that, or all that
+// calls for it, may have been lost.
 func (l *link) waitToPump() bool {
-	var stall <-chan time.Time
+	var again <-chan time.Time
+	var due time.Time
 	if l.mux.Held() {
+		path := l.path()
 		l.mu.Lock()
 		end := l.window.end
 		l.mu.Unlock()
-		l.timer.Reset(time.Until(l.stalled.due(time.Now(), end, l.pto())))
-		stall = l.timer.C
+		now := time.Now()
+		due = l.stalled.due(now, end, l.pto())
+		wait := due.Sub(now)
+		if !path.near() {
+			wait = min(wait, minRound)
+		}
+		l.timer.Reset(wait)
+		again = l.timer.C
 	}
 	select {
 	case <-l.mux.Wake():
 		return true
 	case <-l.conn.Context().Done():
 		return false
-	case <-stall:
+	case <-again:
 	}
-	if l.stalled.ask(time.Now()) {
-		l.heartbeat()
-		return true
+	path, given := l.path(), l.mux.NextNumber()
+	if now := time.Now(); !now.Before(due) {
+		if l.stalled.ask(now) {
+			l.heartbeat()
+			return true
+		}
+		path = pathState{}
+		l.mu.Lock()
+		l.window.end = given
+		l.mu.Unlock()
 	}
-	given := l.mux.NextNumber()
 	l.mu.Lock()
-	l.window.end = given
-	limit := l.window.limit(0)
+	limit := l.window.limit(path)
 	l.mu.Unlock()
 	l.mux.SetLimit(limit)
 	return true
+}
+
+// path asks QUIC for the state of the path.
+func (l *link) path() pathState {
+	s := l.conn.ConnectionStats()
+	return pathState{
+		minRTT:      s.MinRTT,
+		smoothedRTT: s.SmoothedRTT,
+		lost:        s.PacketsLost,
+		heard:       s.PacketsReceived,
+		room:        s.CongestionWindow / uint64(l.mux.MaxDatagram()),
+	}
 }
 
 // receive takes datagrams off QUIC's short queue at once: what waits there too
@@ -211,7 +237,7 @@ func (l *link) receive() {
 // creditRead takes credit from the peer. One that was overtaken by a later one,
 // or that claims what was never sent, says nothing.
 func (l *link) creditRead(now time.Time, c datagram.Credit) {
-	stats := l.conn.ConnectionStats()
+	path := l.path()
 	given := l.mux.NextNumber()
 	l.mu.Lock()
 	if c.End < l.window.end || c.End > given {
@@ -219,7 +245,7 @@ func (l *link) creditRead(now time.Time, c datagram.Credit) {
 		return
 	}
 	l.credited.Store(c.End)
-	limit := l.window.credit(now, c.End, c.Taken, pathState{stats.MinRTT, stats.SmoothedRTT, stats.PacketsLost})
+	limit := l.window.credit(now, c.End, c.Taken, path)
 	l.mu.Unlock()
 	l.mux.SetLimit(limit)
 }

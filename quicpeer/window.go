@@ -26,15 +26,26 @@ const (
 	// maxStalls is how many probe timeouts a sender without credit waits, with
 	// a heartbeat after each, before it goes on regardless.
 	maxStalls = 3
-	// minRound is the shortest round: below it, rates are guesses.
+	// minRound is the shortest round: below it, rates are guesses. It is also
+	// how often a sender without credit looks for other signs of progress.
 	minRound = 5 * time.Millisecond
 )
 
 // window reckons how far a sender may go ahead of the receiver: the window that
-// the receiver states, for its queue, and what the path holds. The latter is
-// the best rate at which datagrams arrived of late, times the smallest round
-// trip, times a gain, which is 2 until the receiver's stack is seen to drop
-// datagrams, and 1 from then on.
+// the receiver states, for its queue, and what the path holds.
+//
+// The latter is the best rate at which datagrams arrived of late, times the
+// smallest round trip, times a gain, which is 2 until the receiver's stack is
+// seen to drop datagrams, and 1 from then on. Until then it is no less than
+// QUIC's congestion window, either: a rate is known a round trip late, and its
+// double would hold up slow start, which doubles what is on its way in that
+// time.
+//
+// Credit may fail to come although datagrams arrive: quic-go paces what it
+// sends, by a congestion window that credit alone never makes grow, and its
+// acknowledgements use up that pace when losses make them long. Then packets of
+// the peer still tell of progress, and each counts for as many datagrams as it
+// last did while credit came.
 //
 // Not safe for concurrent use; link.mu guards it.
 type window struct {
@@ -47,6 +58,10 @@ type window struct {
 	began time.Time // of the round under way
 	taken uint64    // at its beginning
 
+	heard     uint64  // packets of the peer, when the last credit came
+	heardThen uint64  // when the round under way began
+	perPacket float64 // datagrams taken for each of them, in the last round
+
 	// To tell what the receiver's stack dropped from what the network lost:
 	// datagrams missing at some time, judged once QUIC has had time to miss
 	// them too.
@@ -58,28 +73,34 @@ type window struct {
 type pathState struct {
 	minRTT, smoothedRTT time.Duration
 	lost                uint64 // packets of ours, since the beginning
+	heard               uint64 // packets of the peer's, since the beginning
+	room                uint64 // the congestion window, in full datagrams
 }
+
+func (p pathState) near() bool { return p.minRTT < nearPath }
 
 // open begins with the window that the peer's SETTINGS state. Credit may have
 // come before them.
 func (w *window) open(base uint64) (limit uint64) {
 	w.base, w.gain = base, 2
-	return w.limit(0)
+	return w.limit(pathState{})
 }
 
 // credit takes a credit, and returns the number from which on messages wait.
 func (w *window) credit(now time.Time, end, taken uint64, p pathState) (limit uint64) {
 	w.end = max(w.end, end)
+	w.heard = p.heard
 	w.judge(now, end-taken, p)
 	switch round := now.Sub(w.began); {
 	case w.began.IsZero():
-		w.began, w.taken = now, taken
+		w.began, w.taken, w.heardThen = now, taken, p.heard
 	case round >= max(p.minRTT, minRound):
 		w.rates[w.round%windowRounds] = float64(taken-w.taken) / round.Seconds()
 		w.round++
-		w.began, w.taken = now, taken
+		w.perPacket = float64(taken-w.taken) / float64(max(1, p.heard-w.heardThen))
+		w.began, w.taken, w.heardThen = now, taken, p.heard
 	}
-	return w.limit(p.minRTT)
+	return w.limit(p)
 }
 
 // judge looks whether datagrams are missing that QUIC has not found lost.
@@ -97,17 +118,23 @@ func (w *window) judge(now time.Time, missing uint64, p pathState) {
 	w.judgeAt = time.Time{}
 }
 
-func (w *window) limit(minRTT time.Duration) uint64 {
+// limit returns the number from which on messages wait. It grows between
+// credits while the peer's packets come.
+func (w *window) limit(p pathState) uint64 {
 	if w.base == 0 {
 		return 0
 	}
 	held := 0.0
-	if minRTT >= nearPath {
+	if !p.near() {
 		best := 0.0
 		for _, r := range w.rates {
 			best = max(best, r)
 		}
-		held = w.gain * best * minRTT.Seconds()
+		held = w.gain * best * p.minRTT.Seconds()
+		if w.gain > 1 {
+			held = max(held, float64(p.room))
+		}
+		held += w.perPacket * float64(p.heard-min(w.heard, p.heard))
 	}
 	return w.end + w.base + uint64(held)
 }

@@ -86,6 +86,46 @@ func TestReorderingIsNoDrop(t *testing.T) {
 	require.EqualValues(t, 2, p.gain)
 }
 
+// In slow start the congestion window is twice what was on its way a round trip
+// ago: twice the rate as last known is less.
+func TestWindowLetsTheCongestionWindowGrow(t *testing.T) {
+	p := newPipe(200 * time.Millisecond)
+	for room := uint64(32); room <= 4096; room *= 2 {
+		p.path.room = room
+		limit := p.arrive(200*time.Millisecond, room/2, 0)
+		require.GreaterOrEqual(t, limit-p.end, ownWindow+room)
+	}
+	require.EqualValues(t, p.end+ownWindow+4096, p.limit(p.path))
+	p.gain = 1
+	require.EqualValues(t, p.end+ownWindow+2048, p.limit(p.path), "a receiver that drops is not helped by room on the way")
+	p.path.minRTT = 200 * time.Microsecond
+	require.EqualValues(t, p.end+ownWindow, p.limit(p.path), "nor is a near one")
+}
+
+// A round trip without credit, though acknowledgements come, one for every
+// fifth datagram.
+func TestWindowGoesOnWhileThePeersPacketsCome(t *testing.T) {
+	p := newPipe(50 * time.Millisecond)
+	for range 50 {
+		p.path.heard += 20
+		p.arrive(10*time.Millisecond, 100, 0)
+	}
+	credited := p.limit(p.path)
+	require.EqualValues(t, p.end+ownWindow+2*500, credited)
+	for range 100 {
+		p.path.heard++
+	}
+	require.EqualValues(t, credited+500, p.limit(p.path))
+	require.EqualValues(t, credited+500, p.limit(p.path), "and not twice for the same ones")
+	p.path.heard += 4
+	limit := p.arrive(50*time.Millisecond, 500, 0)
+	require.EqualValues(t, p.end+ownWindow+2*500, limit, "credit again: what came before is in it")
+
+	p.path.heard += 100
+	p.path.minRTT = 200 * time.Microsecond
+	require.EqualValues(t, p.end+ownWindow, p.limit(p.path), "near, only credit counts")
+}
+
 func TestNoWindowUnlessThePeerStatesOne(t *testing.T) {
 	var w window
 	require.Zero(t, w.open(0))
