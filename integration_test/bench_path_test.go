@@ -37,7 +37,8 @@ const (
 
 // BenchmarkPath floods full-size messages over constrained paths, with quicpeer
 // and with the datagrams of quic-go used bare, in turn, and reports the goodput
-// of both and their ratio. It takes about ten minutes:
+// of both and their ratio, for the warm-up as well. It takes about eleven
+// minutes:
 //
 //	go test -run '^$' -bench Path -benchtime 1x -timeout 30m ./integration_test
 func BenchmarkPath(b *testing.B) {
@@ -48,20 +49,28 @@ func BenchmarkPath(b *testing.B) {
 				if loss > 0 {
 					flows = lossyFlows
 				}
-				var ours, bare []float64
+				var ours, bare floods
 				for round := range b.N * pathRounds {
 					c := bench.Config{Rate: pathRate, Delay: rtt / 2, Loss: loss, Seed: uint64(round * flows)}
-					ours = append(ours, goodput(b, c, flows, startPeers))
-					bare = append(bare, goodput(b, c, flows, startBare))
+					ours.add(goodput(b, c, flows, startPeers))
+					bare.add(goodput(b, c, flows, startBare))
 				}
 				b.ReportMetric(0, "ns/op") // means nothing here
-				b.ReportMetric(median(ours), "quicpeer-Mbit/s")
-				b.ReportMetric(median(bare), "bare-Mbit/s")
-				b.ReportMetric(median(ours)/median(bare), "of-bare")
-				b.Logf("quicpeer %.2f, bare %.2f Mbit/s", ours, bare)
+				b.ReportMetric(median(ours.steady), "quicpeer-Mbit/s")
+				b.ReportMetric(median(bare.steady), "bare-Mbit/s")
+				b.ReportMetric(median(ours.steady)/median(bare.steady), "of-bare")
+				b.ReportMetric(median(ours.start)/median(bare.start), "of-bare-at-start")
+				b.Logf("Mbit/s: quicpeer %.2f, bare %.2f", ours, bare)
 			})
 		}
 	}
+}
+
+// floods are the Mbit/s of several, by round: during the warm-up, and after it.
+type floods struct{ start, steady []float64 }
+
+func (f *floods) add(start, steady float64) {
+	f.start, f.steady = append(f.start, start), append(f.steady, steady)
 }
 
 func median(v []float64) float64 { return slices.Sorted(slices.Values(v))[len(v)/2] }
@@ -78,8 +87,9 @@ type floodLine struct {
 // startFlow starts a server, has a path put in front of it, and connects.
 type startFlow func(ctx context.Context, b *testing.B, through func(server netip.AddrPort) netip.AddrPort) floodLine
 
-// goodput returns the Mbit/s of messages that arrive, of all flows together.
-func goodput(b *testing.B, c bench.Config, flows int, start startFlow) float64 {
+// goodput returns the Mbit/s of messages that arrive, of all flows together,
+// during the warm-up and after it.
+func goodput(b *testing.B, c bench.Config, flows int, start startFlow) (warmUp, steady float64) {
 	ctx, cancel := context.WithCancel(b.Context())
 	flooding, end := context.WithCancel(ctx)
 	defer end()
@@ -95,6 +105,12 @@ func goodput(b *testing.B, c bench.Config, flows int, start startFlow) float64 {
 		}))
 	}
 	var arrived atomic.Int64
+	// during waits a while, and returns the Mbit/s meanwhile.
+	during := func(d time.Duration) float64 {
+		before, begun := arrived.Load(), time.Now()
+		wait(ctx, d)
+		return float64(arrived.Load()-before) * 8 / 1e6 / time.Since(begun).Seconds()
+	}
 	var running sync.WaitGroup
 	for _, l := range lines {
 		running.Go(func() {
@@ -108,10 +124,7 @@ func goodput(b *testing.B, c bench.Config, flows int, start startFlow) float64 {
 		})
 		running.Go(func() { floodUntil(flooding, l) })
 	}
-	wait(ctx, pathWarmUp*2*c.Delay)
-	before, begun := arrived.Load(), time.Now()
-	wait(ctx, pathTime)
-	bytes, took := arrived.Load()-before, time.Since(begun)
+	warmUp, steady = during(pathWarmUp*2*c.Delay), during(pathTime)
 	for _, r := range relays {
 		there, back := r.Counts()
 		if there.Faults()+back.Faults() > 0 {
@@ -127,7 +140,7 @@ func goodput(b *testing.B, c bench.Config, flows int, start startFlow) float64 {
 	for _, r := range relays {
 		r.Wait()
 	}
-	return float64(bytes) * 8 / 1e6 / took.Seconds()
+	return warmUp, steady
 }
 
 // floodUntil sends as much as is taken, until ctx ends.
