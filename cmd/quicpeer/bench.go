@@ -192,7 +192,7 @@ func benchLocal(ctx context.Context, f benchFlags, bar *benchProgress) (*bench.R
 	}
 	o := bench.Options{
 		Settings: f.settings,
-		Subjects: []bench.Subject{bench.Quicpeer(exe, "bench-peer")},
+		Subjects: []bench.Subject{bench.Quicpeer(exe, "bench-peer"), bench.QuicpeerBatch(exe, "bench-peer")},
 		Profiles: f.profile,
 		Progress: bar.step,
 	}

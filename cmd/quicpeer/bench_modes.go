@@ -7,15 +7,54 @@ import (
 
 	"github.com/oneportnet/quicpeer/cmd/quicpeer/bench/lines"
 	"github.com/oneportnet/quicpeer/quicpeer"
+	"github.com/oneportnet/quicpeer/session"
 )
 
 // benchModes are what this program can do besides what all can.
 var benchModes = map[string]lines.Mode{
-	"busy":  benchBusy,
-	"open":  benchOpen,
-	"opens": benchOpens,
-	"idle":  benchHold,
-	"links": benchLinks,
+	"flood-batch": benchFloodBatch,
+	"busy":        benchBusy,
+	"open":        benchOpen,
+	"opens":       benchOpens,
+	"idle":        benchHold,
+	"links":       benchLinks,
+}
+
+// benchFloodBatch floods with the calls that send and receive several messages at
+// once.
+func benchFloodBatch(ctx context.Context, peer lines.Peer, args []int, commands <-chan string, out *lines.Output) error {
+	p := peer.(*benchPeer)
+	s, err := p.dial(ctx, benchBatch)
+	if err != nil {
+		return err
+	}
+	return lines.FloodMode(ctx, batchPeer{&benchPeer{Session: s, endpoint: p.endpoint, address: p.address}}, args, commands, out)
+}
+
+// batchPeer sends in batches.
+type batchPeer struct{ *benchPeer }
+
+func (p batchPeer) SendBatch(ctx context.Context, messages [][]byte) (int, error) {
+	return p.Session.SendBatch(ctx, messages, session.SendOptions{})
+}
+
+// benchTakeBatches is the receiving side of it.
+func benchTakeBatches(ctx context.Context, s *quicpeer.Session, c *lines.Counter) {
+	batch := make([][]byte, 64)
+	for {
+		n, err := s.ReceiveBatch(ctx, batch)
+		if err != nil {
+			return
+		}
+		messages, bytes := 0, 0
+		for _, b := range batch[:n] {
+			if len(b) > 0 && b[0] == lines.KindCount {
+				messages++
+				bytes += len(b)
+			}
+		}
+		c.Add(messages, bytes)
+	}
 }
 
 // benchControlSize is the size of the signals whose time is measured.

@@ -84,7 +84,11 @@ func benchServe(ctx context.Context, in *quicpeer.Incoming, c *lines.Counter) {
 	if err != nil {
 		return
 	}
-	if string(s.Metadata()) == benchIdle {
+	switch string(s.Metadata()) {
+	case benchIdle:
+		return
+	case benchBatch:
+		benchTakeBatches(ctx, s, c)
 		return
 	}
 	go func() {
@@ -109,8 +113,12 @@ func benchServe(ctx context.Context, in *quicpeer.Incoming, c *lines.Counter) {
 	}
 }
 
-// benchIdle is the metadata of a session on which nothing will happen.
-const benchIdle = "idle"
+// Metadata of sessions: on one nothing will happen, on the other messages are
+// taken in batches.
+const (
+	benchIdle  = "idle"
+	benchBatch = "batch"
+)
 
 func (*benchProgram) Connect(ctx context.Context, address string) (lines.Peer, error) {
 	e, err := benchEndpoint()

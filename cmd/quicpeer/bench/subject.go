@@ -21,26 +21,28 @@ func (s Subject) Info() SubjectInfo { return SubjectInfo{s.Name, s.Label} }
 
 // Names of subjects that are more than one of many.
 const (
-	QuicpeerName     = "quicpeer"
-	quicGoName       = "quicgo"
-	quicGoStreamName = "quicgo-stream"
-	udpName          = "udp"
+	QuicpeerName      = "quicpeer"
+	quicpeerBatchName = "quicpeer-batch"
+	quicGoName        = "quicgo"
+	quicGoStreamName  = "quicgo-stream"
+	udpName           = "udp"
 )
 
 // labels are the names for people of what is known. Any other folder of baselines
 // is shown by its own name.
 var labels = map[string]string{
-	QuicpeerName:     "quicpeer",
-	quicGoName:       "quic-go datagrams",
-	quicGoStreamName: "quic-go stream",
-	udpName:          "plain UDP",
-	"quinn":          "quinn",
-	"s2n":            "s2n-quic",
-	"msquic":         "MsQuic",
+	QuicpeerName:      "quicpeer",
+	quicpeerBatchName: "quicpeer batches",
+	quicGoName:        "quic-go datagrams",
+	quicGoStreamName:  "quic-go stream",
+	udpName:           "plain UDP",
+	"quinn":           "quinn",
+	"s2n":             "s2n-quic",
+	"msquic":          "MsQuic",
 }
 
 // order is that in which the known are shown. Others come behind.
-var order = []string{QuicpeerName, quicGoName, quicGoStreamName, udpName, "quinn", "s2n", "msquic"}
+var order = []string{QuicpeerName, quicpeerBatchName, quicGoName, quicGoStreamName, udpName, "quinn", "s2n", "msquic"}
 
 func labelOf(name string) string {
 	if l := labels[name]; l != "" {
@@ -61,6 +63,14 @@ func compareNames(a, b string) int { return cmp.Or(place(a)-place(b), cmp.Compar
 // Quicpeer is the library itself, by a program that speaks its lines.
 func Quicpeer(command ...string) Subject {
 	return Subject{Name: QuicpeerName, Label: labelOf(QuicpeerName), Command: command, Flood: "flood", Can: Measures}
+}
+
+// QuicpeerBatch is the library by its calls for several messages at once.
+func QuicpeerBatch(command ...string) Subject {
+	return Subject{
+		Name: quicpeerBatchName, Label: labelOf(quicpeerBatchName), Command: command, Flood: "flood-batch",
+		Can: []Measure{Throughput},
+	}
 }
 
 // baseline returns the subjects that a built program of a folder is good for.

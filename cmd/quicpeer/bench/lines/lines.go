@@ -117,7 +117,7 @@ func Run(ctx context.Context, p Program, modes map[string]Mode, args []string, i
 	if len(args) < 2 {
 		return usage
 	}
-	mode := map[string]Mode{"flood": flood, "ping": ping}[args[0]]
+	mode := map[string]Mode{"flood": FloodMode, "ping": ping}[args[0]]
 	if mode == nil {
 		mode = modes[args[0]]
 	}
@@ -187,7 +187,8 @@ func Pieces(kind byte, size, most int) [][]byte {
 	return pieces
 }
 
-func flood(ctx context.Context, peer Peer, args []int, commands <-chan string, out *Output) error {
+// FloodMode is what every program does for flood.
+func FloodMode(ctx context.Context, peer Peer, args []int, commands <-chan string, out *Output) error {
 	if len(args) != 1 || args[0] < 1 {
 		return Usage("want: flood ADDRESS SIZE")
 	}
@@ -215,8 +216,19 @@ func flood(ctx context.Context, peer Peer, args []int, commands <-chan string, o
 	return nil
 }
 
+// Batcher is a Peer that can send several messages with one call.
+type Batcher interface {
+	SendBatch(ctx context.Context, messages [][]byte) (int, error)
+}
+
+// batchSize is how many messages a Batcher gets at once.
+const batchSize = 32
+
 // Flood sends the pieces of a message again and again until stop is set.
 func Flood(ctx context.Context, peer Peer, pieces [][]byte, stop *atomic.Bool) (messages, bytes uint64) {
+	if b, ok := peer.(Batcher); ok {
+		return floodBatches(ctx, b, pieces, stop)
+	}
 	for !stop.Load() {
 		for _, b := range pieces {
 			if peer.Send(ctx, b) != nil {
@@ -225,6 +237,26 @@ func Flood(ctx context.Context, peer Peer, pieces [][]byte, stop *atomic.Bool) (
 			messages++
 			bytes += uint64(len(b))
 		}
+	}
+	return messages, bytes
+}
+
+func floodBatches(ctx context.Context, peer Batcher, pieces [][]byte, stop *atomic.Bool) (messages, bytes uint64) {
+	var batch [][]byte
+	for len(batch) < batchSize {
+		batch = append(batch, pieces...)
+	}
+	size := 0
+	for _, b := range batch {
+		size += len(b)
+	}
+	for !stop.Load() {
+		n, err := peer.SendBatch(ctx, batch)
+		if err != nil {
+			return messages, bytes
+		}
+		messages += uint64(n)
+		bytes += uint64(size)
 	}
 	return messages, bytes
 }
