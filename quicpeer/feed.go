@@ -32,7 +32,13 @@ func (f *feed) hold(now time.Time) {
 	}
 }
 
-// wait returns how long the hold still lasts, 0 or less if it is over.
+// wait returns how long the hold still lasts, 0 or less if it is over. One that
+// begins later than now was begun a moment ago by another goroutine, or before
+// the clock was set back.
 func (f *feed) wait(now time.Time) time.Duration {
-	return min(time.Duration(f.from.Load()-now.UnixNano()), 0) + feedHold
+	ahead := time.Duration(f.from.Load() - now.UnixNano())
+	if ahead > feedHold {
+		return 0
+	}
+	return min(ahead, 0) + feedHold
 }
