@@ -91,6 +91,7 @@ func (w *window) credit(now time.Time, end, taken uint64, p pathState) (limit ui
 	w.end = max(w.end, end)
 	w.heard = p.heard
 	w.judge(now, end-taken, p)
+	taken = max(taken, w.taken) // a credit that another with the same end has overtaken
 	switch round := now.Sub(w.began); {
 	case w.began.IsZero():
 		w.began, w.taken, w.heardThen = now, taken, p.heard

@@ -149,3 +149,15 @@ func TestWakingUpDoesNotPutOffAskingForCredit(t *testing.T) {
 	require.Equal(t, now.Add(time.Second+pto), s.due(now.Add(time.Second), 130, pto), "credit has come: a new wait")
 	require.True(t, s.ask(now))
 }
+
+// Two credits for the same end may overtake each other: what the older one has
+// taken is less.
+func TestWindowSurvivesCreditsOutOfOrder(t *testing.T) {
+	p := newPipe(50 * time.Millisecond)
+	for range 20 {
+		p.arrive(50*time.Millisecond, 50, 1)
+	}
+	p.taken--
+	limit := p.arrive(50*time.Millisecond, 0, 0)
+	require.LessOrEqual(t, limit, p.end+ownWindow+2*50, "nothing has arrived in this round")
+}
