@@ -123,7 +123,7 @@ func (f *Flow) offer(now time.Time, payload []byte, policy SendPolicy, o SendOpt
 	}
 	it := item{priority: o.Priority}
 	if o.Expiry > 0 {
-		it.expires = m.send.clock(now) + int64(o.Expiry)
+		it.expires = m.send.expiry(now, o.Expiry)
 	}
 	m.send.hold(&it, payload)
 	if wait {

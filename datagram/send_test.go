@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -73,6 +74,19 @@ func TestSendExpiry(t *testing.T) {
 	m.pass(time.Second)
 	m.wantNothing("expired")
 	wantClosed(t, g.Drained(), true, "without a Tick")
+}
+
+// Whoever wants no expiry may say so with the longest one.
+func TestSendExpiryTooFarToCount(t *testing.T) {
+	m := newTestMux(t, MuxConfig{})
+	f := m.open(1, FlowConfig{})
+	m.push(f, "a", SendOptions{Expiry: time.Second})
+	m.push(f, "b", SendOptions{Expiry: math.MaxInt64})
+	m.pass(-2 * time.Second) // calls that read the clock before another may come after it
+	m.push(f, "c", SendOptions{Expiry: 2*time.Second - 1})
+	m.pass(time.Hour)
+	m.want("0 message 1:b", "neither early nor for ever")
+	wantDrops(t, f.Counts().SendDrops, "in time", map[Reason]uint64{ReasonExpired: 2})
 }
 
 func TestSendExpiredMakeRoom(t *testing.T) {

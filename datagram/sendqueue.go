@@ -1,6 +1,9 @@
 package datagram
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // An item is a message that waits to be sent.
 type item struct {
@@ -25,6 +28,13 @@ func (s *sender) clock(now time.Time) int64 {
 		s.began = now.Add(-1)
 	}
 	return int64(now.Sub(s.began))
+}
+
+// expiry returns when what was pushed now expires. Now may be a little before the clock began, and after may be as long as
+// a duration can be.
+func (s *sender) expiry(now time.Time, after time.Duration) int64 {
+	clock := max(s.clock(now), 1)
+	return clock + min(int64(after), math.MaxInt64-clock)
 }
 
 // A sendQueue holds messages in lanes: the highest priority first, first in, first out within a lane.
