@@ -182,6 +182,7 @@ func (f *Flow) closeSend(err error) {
 		f.mux.send.free(&w.item)
 		f.mux.send.woken.settle(w, err)
 	}
+	f.mux.send.wakeAdmitted() // nobody fills this queue any more, and the pump may be long in coming back
 	f.checkDrained()
 }
 

@@ -210,6 +210,30 @@ func TestPushWaits(t *testing.T) {
 	})
 }
 
+// A Push call whose message is queued returns with the end of its flow, also if the pump does not come back.
+func TestPushThatWasLetInReturnsWithItsFlow(t *testing.T) {
+	for name, end := range map[string]func(*testMux, *Flow){
+		"CloseSend": func(m *testMux, f *Flow) { f.CloseSend(errClosed) },
+		"Remove":    func(m *testMux, f *Flow) { m.Remove(f.ID()) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newTestMux(t, MuxConfig{MaxDatagram: 5}) // one message, no bundles
+			m.now = time.Now()
+			f := m.open(1, FlowConfig{SendMessages: 100})
+			for range 100 {
+				m.push(f, "a", SendOptions{})
+			}
+			b := pushLater(context.Background(), f, "b")
+			m.next("a")
+			wantBlocked(t, b, "queued, but the queue is long")
+			end(m, f)
+			wantResult(t, b, nil, name+" ends the wait of what is queued already")
+			require.Equal(t, uint64(101), f.Counts().Pushed)
+			m.Sent()
+		})
+	}
+}
+
 // A waiter that gives up must let in those behind it that fit.
 func TestPushWaiterBehindLargeOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
