@@ -88,6 +88,9 @@ func (l *link) drive(most int) bool {
 		}
 		d, ok := l.mux.Next(now, l.driving.buf)
 		if !ok {
+			if most != unlimited && l.mux.Held() {
+				l.mux.Kick() // the pump asks for credit, if none comes
+			}
 			return true
 		}
 		err := l.conn.SendDatagram(d)
