@@ -212,10 +212,11 @@ func (f *Flow) checkEmptied() {
 }
 
 // deliver takes a complete message: it is received, or late.
-func (f *Flow) deliver(payload []byte) { f.deliverRun(run{b: payload}, 1, len(payload)) }
+func (f *Flow) deliver(payload []byte) { f.deliverRun(run{b: payload}, 1, len(payload), false) }
 
-// deliverRun takes a run of so many messages, with so many bytes of payload.
-func (f *Flow) deliverRun(in run, messages, bytes int) {
+// deliverRun takes a run of so many messages, with so many bytes of payload. Of a run that is a small part of its datagram
+// it keeps a copy, and gives a copy away; PopInto calls that wait have theirs without another one.
+func (f *Flow) deliverRun(in run, messages, bytes int, small bool) {
 	r := &f.recv
 	if r.err != nil {
 		r.drops.add(ReasonLate, messages)
@@ -227,6 +228,9 @@ func (f *Flow) deliverRun(in run, messages, bytes int) {
 		f.checkArrived()
 	}
 	for !r.waiting.empty() {
+		if small && !r.waiting.first.copies {
+			in.b, small = append([]byte(nil), in.b...), false
+		}
 		front := in
 		payload, last := front.next()
 		if f.hand(payload) {
@@ -236,6 +240,9 @@ func (f *Flow) deliverRun(in run, messages, bytes int) {
 			messages--
 			bytes -= len(payload)
 		}
+	}
+	if small {
+		in.b = append([]byte(nil), in.b...)
 	}
 	for !f.roomToReceive(messages, bytes) {
 		if f.cfg.ReceiveFull == ReceiveDropNewest {

@@ -218,14 +218,15 @@ func (r *receiver) bundle(now time.Time, body []byte, size int) {
 		items := body[: len(body)-len(rest) : len(body)-len(rest)]
 		body = rest
 		f, p := r.lookup(first.Session)
-		if (f != nil || p == placeEarly) && len(items)*copyBelow < size {
-			items = append([]byte(nil), items...)
-		}
-		if f == nil {
-			r.miss(now, p, earlyEntry{session: first.Session, kind: KindBundle, body: items, messages: messages})
+		small := len(items)*copyBelow < size
+		if f != nil {
+			f.deliverRun(run{b: items, messages: messages}, messages, bytes, small)
 			continue
 		}
-		f.deliverRun(run{b: items, messages: messages}, messages, bytes)
+		if small && p == placeEarly {
+			items = append([]byte(nil), items...)
+		}
+		r.miss(now, p, earlyEntry{session: first.Session, kind: KindBundle, body: items, messages: messages})
 	}
 }
 

@@ -66,7 +66,7 @@ func (r *receiver) open(now time.Time, f *Flow) {
 			fragment, _ := ParseFragment(e.body) // it was parsed before
 			f.reassemble(e.at, fragment)
 		case KindBundle:
-			f.deliverRun(run{b: e.body, messages: e.messages}, e.messages, payloadBytes(e.body))
+			f.deliverRun(run{b: e.body, messages: e.messages}, e.messages, payloadBytes(e.body), false)
 		}
 	})
 	f.expireIncomplete(now)
