@@ -23,6 +23,7 @@ type testLink struct {
 	peer      *testLink
 	options   Options         // of its sessions
 	serve     func(*Incoming) // takes what is offered, if set
+	drive     func()          // does what Drive does, if set, in place of the pump
 	rtt       time.Duration
 	offered   chan *Incoming
 	withdrawn chan *Incoming
@@ -68,13 +69,20 @@ func newTestLinks() (client, server *testLink) {
 }
 
 func (l *testLink) Mux() *datagram.Mux             { return l.mux }
-func (l *testLink) Drive()                         { l.mux.Kick() }
 func (l *testLink) LocalAddr() net.Addr            { return l.peer.RemoteAddr() }
 func (l *testLink) RemoteID() (certs.PeerID, bool) { return certs.PeerID{1}, true }
 func (l *testLink) RTT() time.Duration             { return l.rtt }
 func (l *testLink) Withdraw(in *Incoming)          { l.withdrawn <- in }
 func (l *testLink) Read(r *Runner)                 { go r.Read() }
 func (l *testLink) Finished(r *Runner)             { l.finished <- r }
+
+func (l *testLink) Drive() {
+	if l.drive != nil {
+		l.drive()
+		return
+	}
+	l.mux.Kick()
+}
 
 func (l *testLink) Offer(in *Incoming) {
 	if l.serve != nil {
