@@ -1,6 +1,7 @@
 package datagram
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -110,4 +111,33 @@ func TestPressedWhenAQueueIsHalfFull(t *testing.T) {
 	require.Equal(t, []bool{false, false, true, true}, got)
 	wantPops(t, f, "all", "", "", "", "")
 	require.False(t, m.Handle(m.now, AppendMessage(nil, 4, Message{Session: 0})).Pressed)
+}
+
+// An application that takes nothing is not given way to for ever, but is again
+// once it takes a message; by whichever call.
+func TestPressedNoMoreByWhoDoesNotRead(t *testing.T) {
+	m := newTestMux(t, MuxConfig{Client: true})
+	f := m.open(0, FlowConfig{ReceiveMessages: 4})
+	n := uint64(0)
+	pressed := func() (times int) {
+		for range 2 * maxPressed {
+			if m.Handle(m.now, message(n, 0, "x")).Pressed {
+				times++
+			}
+			n++
+		}
+		return times
+	}
+	require.Equal(t, maxPressed, pressed())
+	require.Zero(t, pressed(), "dropping makes room, but nobody reads")
+	ctx := context.Background()
+	for name, take := range map[string]func() error{
+		"TryPop":   func() error { f.TryPop(); return nil },
+		"Pop":      func() error { _, err := f.Pop(ctx); return err },
+		"PopBatch": func() error { _, err := f.PopBatch(ctx, make([][]byte, 1)); return err },
+		"PopInto":  func() error { _, err := f.PopInto(ctx, make([]byte, 1)); return err },
+	} {
+		require.NoError(t, take())
+		require.Equal(t, maxPressed, pressed(), name)
+	}
 }

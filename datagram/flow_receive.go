@@ -16,6 +16,7 @@ type receiveSide struct {
 	emptied  event
 	arrivals []arrival
 	grown    bool // on the Mux's list of flows whose memory may be trimmed
+	pressed  int  // how often the Mux was pressed for this flow since its application has taken a message
 
 	reassembly *reassembly // made when the first fragment comes
 
@@ -82,7 +83,7 @@ func (f *Flow) PopBatch(ctx context.Context, batch [][]byte) (n int, err error) 
 		m.recv.mu.Lock()
 	}
 	for n < len(batch) && r.messages > 0 {
-		batch[n] = f.pop()
+		batch[n] = f.take()
 		n++
 	}
 	m.recv.mu.Unlock()
@@ -112,7 +113,7 @@ func (f *Flow) PopInto(ctx context.Context, buf []byte) (int, error) {
 		m.recv.mu.Unlock()
 		return 0, &ShortBufferError{Size: len(payload), Buffer: len(buf)}
 	}
-	n := copy(buf, f.pop())
+	n := copy(buf, f.take())
 	m.recv.mu.Unlock()
 	return n, nil
 }
@@ -145,7 +146,13 @@ func (f *Flow) TryPop() ([]byte, bool) {
 	if f.recv.messages == 0 {
 		return nil, false
 	}
-	return f.pop(), true
+	return f.take(), true
+}
+
+// take is pop for the application.
+func (f *Flow) take() []byte {
+	f.recv.pressed = 0
+	return f.pop()
 }
 
 // pop takes the next message off the queue, which must not be empty.
@@ -263,7 +270,9 @@ func (f *Flow) deliverRun(in run, messages, bytes int, small bool) {
 	r.queue.pushBack(in)
 	r.messages += messages
 	r.bytes += bytes
-	f.mux.recv.pressed = f.mux.recv.pressed || 2*r.messages > f.cfg.ReceiveMessages || 2*r.bytes > f.cfg.ReceiveBytes
+	if 2*r.messages > f.cfg.ReceiveMessages || 2*r.bytes > f.cfg.ReceiveBytes {
+		f.press()
+	}
 	if r.queue.large() {
 		f.mux.recv.noteGrown(f)
 	}
@@ -287,8 +296,20 @@ func (f *Flow) deliverEach(in run) {
 		r.messages++
 		r.bytes += len(payload)
 	}
-	f.mux.recv.pressed = true
+	f.press()
 	f.mux.recv.noteGrown(f)
+}
+
+// maxPressed is how often a link gives way to an application that takes nothing: often enough for one that is only waiting
+// for the processor, and not for ever, at the cost of the other sessions, for one that does not read.
+const maxPressed = 64
+
+// press has the link give way to the application, which is behind with reading.
+func (f *Flow) press() {
+	if f.recv.pressed < maxPressed {
+		f.recv.pressed++
+		f.mux.recv.pressed = true
+	}
 }
 
 // hand settles the first blocked Pop call, and reports whether that has taken the message: one with too small a buffer

@@ -27,7 +27,8 @@ type Event struct {
 	Owed bool
 	// Drive: something is to be sent, and nobody drives: Drive, or Kick.
 	Drive bool
-	// Pressed: a receive queue is more than half full. Its application may need the processor more than the link does.
+	// Pressed: a receive queue is more than half full. Its application may need the processor more than the link does. One
+	// that goes on taking nothing is not told of any more.
 	Pressed bool
 }
 
