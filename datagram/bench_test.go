@@ -72,42 +72,139 @@ func BenchmarkPushNext(b *testing.B) {
 	}
 }
 
-// One message received and popped, alone or out of a bundle. The datagrams are made beforehand.
-func BenchmarkHandlePop(b *testing.B) {
-	for _, bench := range []struct {
-		name  string
-		items int
-		size  int
-	}{{name: "message of 1000", items: 1, size: 1000}, {name: "bundle of 20 of 64", items: 20, size: 64}} {
-		b.Run(bench.name, func(b *testing.B) {
-			m := NewMux(MuxConfig{Client: true})
+// One message of a batch offered, and handed over.
+func BenchmarkOfferBatch(b *testing.B) {
+	const batch = 20
+	for _, size := range []int{64, 1390} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			m := NewMux(MuxConfig{MaxDatagram: 1400})
 			f := m.Open(epoch, 0, FlowConfig{})
-			payload := make([]byte, bench.size)
-			body := []byte{}
-			for range bench.items {
-				if bench.items > 1 {
-					body = AppendBundleItem(body, Message{0, payload})
-				} else {
-					body = append([]byte{0}, payload...)
-				}
+			payloads := make([][]byte, batch)
+			for i := range payloads {
+				payloads[i] = make([]byte, size)
 			}
-			kind := KindMessage
-			if bench.items > 1 {
-				kind = KindBundle
-			}
-			d := make([]byte, 0, 1500)
+			buf := make([]byte, 0, 1500)
 			b.ReportAllocs()
-			b.SetBytes(int64(bench.size))
+			b.SetBytes(int64(size))
 			for n := 0; b.Loop(); n++ {
-				if n%bench.items == 0 {
-					d = append(AppendHeader(d[:0], Header{kind, uint64(n / bench.items)}), body...)
-					m.Handle(epoch, d)
+				if n%batch != 0 {
+					continue
 				}
-				if _, ok := f.TryPop(); !ok {
-					b.Fatal("nothing received")
+				if _, _, err := f.OfferBatch(context.Background(), epoch, payloads, SendOptions{}); err != nil {
+					b.Fatal(err)
+				}
+				for {
+					if _, ok := m.Next(epoch, buf); !ok {
+						break
+					}
+					m.Sent()
 				}
 			}
 		})
+	}
+}
+
+// popWays are the ways to take so many messages that are there.
+var popWays = []struct {
+	name string
+	pop  func(f *Flow, batch [][]byte, buf []byte) bool
+}{
+	{"TryPop", func(f *Flow, batch [][]byte, _ []byte) (ok bool) {
+		for i := range batch {
+			batch[i], ok = f.TryPop()
+		}
+		return ok
+	}},
+	{"PopInto", func(f *Flow, batch [][]byte, buf []byte) bool {
+		var err error
+		for range batch {
+			_, err = f.PopInto(context.Background(), buf)
+		}
+		return err == nil
+	}},
+	{"PopBatch", func(f *Flow, batch [][]byte, _ []byte) bool {
+		n, err := f.PopBatch(context.Background(), batch)
+		return err == nil && n == len(batch)
+	}},
+}
+
+// One message received and popped, in bursts of 20: alone, or out of a bundle.
+// The datagrams are made beforehand.
+func BenchmarkHandlePop(b *testing.B) {
+	const burst = 20
+	for _, size := range []int{64, 1390} {
+		for _, way := range popWays {
+			b.Run(fmt.Sprintf("size=%d/%s", size, way.name), func(b *testing.B) {
+				m := NewMux(MuxConfig{Client: true})
+				f := m.Open(epoch, 0, FlowConfig{})
+				in := inSessions(burst, size, 1)
+				batch, buf := make([][]byte, burst), make([]byte, 1500)
+				b.ReportAllocs()
+				b.SetBytes(int64(size))
+				for n := 0; b.Loop(); n++ {
+					if n%burst != 0 {
+						continue
+					}
+					in.handle(m)
+					if !way.pop(f, batch, buf) {
+						b.Fatal("nothing received")
+					}
+				}
+			})
+		}
+	}
+}
+
+// One message from a Mux to another, from Offer to PopInto or in batches of 20.
+// What a datagram is received into is used again.
+func BenchmarkThrough(b *testing.B) {
+	const batch = 20
+	for _, size := range []int{64, 1390} {
+		for _, batched := range []bool{false, true} {
+			name := fmt.Sprintf("size=%d/one by one", size)
+			if batched {
+				name = fmt.Sprintf("size=%d/in batches", size)
+			}
+			b.Run(name, func(b *testing.B) {
+				ctx := context.Background()
+				from, to := NewMux(MuxConfig{Client: true, MaxDatagram: 1400}), NewMux(MuxConfig{})
+				out, in := from.Open(epoch, 0, FlowConfig{}), to.Open(epoch, 0, FlowConfig{})
+				payloads, got := make([][]byte, batch), make([][]byte, batch)
+				for i := range payloads {
+					payloads[i] = make([]byte, size)
+				}
+				var datagrams [batch][1500]byte // one for each message of a batch, at most
+				buf := make([]byte, size)
+				carry := func() {
+					for i := 0; ; i++ {
+						d, ok := from.Next(epoch, datagrams[i%batch][:])
+						if !ok {
+							return
+						}
+						from.Sent()
+						to.Handle(epoch, d)
+					}
+				}
+				b.ReportAllocs()
+				b.SetBytes(int64(size))
+				for n := 0; b.Loop(); n++ {
+					switch {
+					case !batched:
+						_, _ = out.Offer(ctx, epoch, payloads[0], SendOptions{})
+						carry()
+						if _, err := in.PopInto(ctx, buf); err != nil {
+							b.Fatal(err)
+						}
+					case n%batch == 0:
+						_, _, _ = out.OfferBatch(ctx, epoch, payloads, SendOptions{})
+						carry()
+						if taken, err := in.PopBatch(ctx, got); err != nil || taken != batch {
+							b.Fatal(taken, err)
+						}
+					}
+				}
+			})
+		}
 	}
 }
 
