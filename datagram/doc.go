@@ -52,8 +52,10 @@
 //
 // # Sending
 //
-// Push queues a copy of a message with its [Flow]. The pump, a goroutine of the user, calls [Mux.Next], hands what it
-// gets to QUIC, and calls [Mux.Sent] or [Mux.Refused]. Next takes heartbeats, echoes and credits first, and then messages of
+// Push queues a copy of a message with its [Flow]. One goroutine at a time drives: it calls [Mux.Next], hands what it
+// gets to QUIC, and calls [Mux.Sent] or [Mux.Refused]. That is the pump, a goroutine of the user, which [Mux.Wake] tells; or,
+// so that a lone message need not wait for another goroutine, the one that has queued the message: [Flow.Offer] and
+// [Mux.Drive]. Next takes heartbeats, echoes and credits first, and then messages of
 // the flows in fair turns: deficit round robin by bytes. Messages that wait go together in a bundle as far as they fit;
 // one that fits no datagram goes in fragments, each as large as the path takes at that moment.
 //
@@ -88,7 +90,7 @@
 //
 // # Blocking and cancellation
 //
-// Only [Flow.Push], under SendWait, and [Flow.Pop] block. Both end with the cause of their ctx; a result that is there
+// Only [Flow.Push] and its kin, under SendWait, and [Flow.Pop] and its kin block. Both end with the cause of their ctx; a result that is there
 // beats a ctx that is over. Both are fair: first come, first served. CloseSend and CloseReceive end them with the error
 // given there. The package starts no goroutines.
 package datagram

@@ -26,6 +26,8 @@
 //
 //   - [Session.Send] for what is worthless when it is late: it may be lost or
 //     overtaken, but arrives whole, and at most once.
+//     [Session.SendBatch], [Session.ReceiveBatch] and [Session.ReceiveInto] do the
+//     same for many messages with less work for each.
 //   - [Session.Signal] for the few things that must arrive: it returns when the
 //     peer's application has taken them.
 //   - [Session.Close] to end it: it returns nil when the peer's session knows.
