@@ -29,6 +29,7 @@ var (
 // known looks by the subjects' places in the order in which they are shown.
 var looks = []look{
 	newLook(vermilion, 2.6, draw.CircleGlyph{}),
+	newLook(vermilion, 1.2, draw.RingGlyph{}, 4, 2),
 	newLook(blue, 1.6, draw.SquareGlyph{}, 7, 3),
 	newLook(sky, 1.6, draw.RingGlyph{}, 2, 3), // of the stream: not plotted
 	newLook(black, 1.6, draw.TriangleGlyph{}, 2, 2.5),

@@ -117,3 +117,9 @@ func TestSettings(t *testing.T) {
 		require.ErrorContains(t, s.Check(), want)
 	}
 }
+
+// Every known subject has a look of its own, and one is left for all others.
+func TestLooks(t *testing.T) {
+	require.Len(t, looks, len(order)+1)
+	require.Equal(t, looks[len(looks)-1], lookOf("a baseline of your own"))
+}
