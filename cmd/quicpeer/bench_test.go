@@ -63,7 +63,7 @@ func TestBenchMeasuresAndShows(t *testing.T) {
 	}
 	few := map[string]bool{"quicpeer": true, "quicgo": true}
 	require.Equal(t, map[bench.Measure]map[string]bool{
-		bench.Throughput: {"quicpeer": true, "quicgo": true, "quicgo-stream": true, "udp": true},
+		bench.Throughput: {"quicpeer": true, "quicpeer-batch": true, "quicgo": true, "quicgo-stream": true, "udp": true},
 		bench.Latency:    {"quicpeer": true, "quicgo": true, "udp": true},
 		bench.Control:    few, bench.Sessions: few, bench.Memory: few,
 	}, measured)
