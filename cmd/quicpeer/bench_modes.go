@@ -66,12 +66,7 @@ func benchBusy(ctx context.Context, peer lines.Peer, args []int, commands <-chan
 		return lines.Usage("want: busy ADDRESS SIZE SENDERS COUNT")
 	}
 	p := peer.(*benchPeer)
-	size, err := p.Settle(ctx)
-	if err != nil {
-		return err
-	}
-	out.Printf("ready %d", size)
-	if err := lines.Await(commands, "go"); err != nil {
+	if err := lines.Ready(ctx, p, commands, out); err != nil {
 		return err
 	}
 	quiet, err := p.dial(ctx, "")

@@ -147,28 +147,8 @@ func (p *benchPeer) dialFrom(ctx context.Context, e *quicpeer.Endpoint, metadata
 	return e.Dial(ctx, p.address, &quicpeer.DialOptions{Protocol: benchProtocol, Metadata: []byte(metadata), PeerID: p.id})
 }
 
-// How the end of discovery of the path's size is told: the size has not changed
-// for a while.
-const (
-	benchSettleTime = time.Second
-	benchSteadyTime = 200 * time.Millisecond
-	benchSettleStep = 5 * time.Millisecond
-)
-
 func (p *benchPeer) Settle(ctx context.Context) (int, error) {
-	step := time.NewTicker(benchSettleStep)
-	defer step.Stop()
-	begun, size := time.Now(), p.DatagramSize()
-	for changed := begun; time.Since(begun) < benchSettleTime && time.Since(changed) < benchSteadyTime; {
-		if err := p.Send(ctx, []byte{lines.KindIgnore}); err != nil {
-			return 0, err
-		}
-		if n := p.DatagramSize(); n != size {
-			size, changed = n, time.Now()
-		}
-		<-step.C
-	}
-	return size, nil
+	return lines.Settle(ctx, p, func() (int, error) { return p.DatagramSize(), nil })
 }
 
 func (p *benchPeer) MaxMessage() int { return p.MaxMessageSize() }

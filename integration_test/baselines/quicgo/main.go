@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -143,32 +142,10 @@ func (p *peer) datagramLimit() (int, error) {
 	return 0, err
 }
 
-// Discovery of the path's size needs traffic, and has ended when the size has not changed
-// for a while.
-const (
-	settleTime = time.Second
-	steadyTime = 200 * time.Millisecond
-	settleStep = 5 * time.Millisecond
-)
-
 func (p *peer) Settle(ctx context.Context) (int, error) {
-	step := time.NewTicker(settleStep)
-	defer step.Stop()
-	begun := time.Now()
-	for changed := begun; time.Since(begun) < settleTime && time.Since(changed) < steadyTime; {
-		if err := p.Send(ctx, []byte{lines.KindIgnore}); err != nil {
-			return 0, err
-		}
-		size, err := p.datagramLimit()
-		if err != nil {
-			return 0, err
-		}
-		if size != p.size {
-			p.size, changed = size, time.Now()
-		}
-		<-step.C
-	}
-	return p.size, nil
+	size, err := lines.Settle(ctx, p, p.datagramLimit)
+	p.size = size
+	return size, err
 }
 
 func (p *peer) MaxMessage() int                        { return p.size }

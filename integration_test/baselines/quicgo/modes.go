@@ -18,12 +18,7 @@ func floodStream(ctx context.Context, p lines.Peer, args []int, commands <-chan 
 	if len(args) != 1 || args[0] < 1 {
 		return lines.Usage("want: flood-stream ADDRESS SIZE")
 	}
-	datagram, err := p.Settle(ctx)
-	if err != nil {
-		return err
-	}
-	out.Printf("ready %d", datagram)
-	if err := lines.Await(commands, "go"); err != nil {
+	if err := lines.Ready(ctx, p, commands, out); err != nil {
 		return err
 	}
 	str, err := p.(*peer).conn.OpenUniStreamSync(ctx)
@@ -64,12 +59,7 @@ func busy(ctx context.Context, p lines.Peer, args []int, commands <-chan string,
 	if len(args) != 3 || args[0] < 1 {
 		return lines.Usage("want: busy ADDRESS SIZE SENDERS COUNT")
 	}
-	datagram, err := p.Settle(ctx)
-	if err != nil {
-		return err
-	}
-	out.Printf("ready %d", datagram)
-	if err := lines.Await(commands, "go"); err != nil {
+	if err := lines.Ready(ctx, p, commands, out); err != nil {
 		return err
 	}
 	str, err := p.(*peer).conn.OpenStreamSync(ctx)

@@ -192,12 +192,7 @@ func FloodMode(ctx context.Context, peer Peer, args []int, commands <-chan strin
 	if len(args) != 1 || args[0] < 1 {
 		return Usage("want: flood ADDRESS SIZE")
 	}
-	datagram, err := peer.Settle(ctx)
-	if err != nil {
-		return err
-	}
-	out.Printf("ready %d", datagram)
-	if err := Await(commands, "go"); err != nil {
+	if err := Ready(ctx, peer, commands, out); err != nil {
 		return err
 	}
 	pieces := Pieces(KindCount, args[0], peer.MaxMessage())
@@ -268,21 +263,18 @@ func ping(ctx context.Context, peer Peer, args []int, commands <-chan string, ou
 	if len(args) != 2 || args[0] < 1 {
 		return Usage("want: ping ADDRESS SIZE COUNT")
 	}
-	datagram, err := peer.Settle(ctx)
-	if err != nil {
-		return err
-	}
-	out.Printf("ready %d", datagram)
-	if err := Await(commands, "go"); err != nil {
+	if err := Ready(ctx, peer, commands, out); err != nil {
 		return err
 	}
 	message, buf := make([]byte, args[0]), make([]byte, 1<<16)
 	message[0] = KindEcho
 	took := make([]time.Duration, args[1]) // printed afterwards: not to disturb
 	for i := range took {
-		if took[i], err = roundTrip(ctx, peer, message, buf); err != nil {
+		d, err := roundTrip(ctx, peer, message, buf)
+		if err != nil {
 			return err
 		}
+		took[i] = d
 	}
 	for _, d := range took {
 		if d < 0 {
