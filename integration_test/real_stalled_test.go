@@ -33,7 +33,6 @@ func stalledReader(t *testing.T, policy datagram.ReceivePolicy, reason datagram.
 	ctx := within(t, 60*time.Second)
 	config := func() *quicpeer.Config {
 		c := chatConfig()
-		c.HeapReserve = -1 // it would count as memory in use
 		c.Session.Queues.ReceiveFull = policy
 		return c
 	}

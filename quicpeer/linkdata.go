@@ -20,6 +20,7 @@ type driving struct {
 	buf     []byte
 	checked time.Time // when the path was looked at last
 	seen    uint64    // datagrams sent and received by then
+	busy    bool      // the link was busy then
 }
 
 // pump drives whenever nobody else does: it hands datagrams to QUIC as fast as
@@ -82,9 +83,9 @@ func (l *link) drive(most int) bool {
 			}
 		}
 		if now.Sub(l.driving.checked) >= busyCheck {
+			l.checkBusy(now.Sub(l.driving.checked))
 			l.driving.checked = now
 			l.checkPath()
-			l.checkBusy()
 		}
 		d, ok := l.mux.Next(now, l.driving.buf)
 		if !ok {
@@ -120,13 +121,21 @@ func (l *link) pause(d time.Duration) bool {
 	}
 }
 
-// checkBusy is called about every busyCheck while datagrams are sent.
-func (l *link) checkBusy() {
+// checkBusy is called at the earliest every busyCheck, while datagrams are sent,
+// with the time since the last call. A link is busy that was so twice in a row: a
+// burst is not.
+func (l *link) checkBusy(d time.Duration) {
 	handed := l.handed.Load() + l.received.Load()
-	if time.Duration(handed-l.driving.seen) >= busyRate*busyCheck/time.Second {
+	rate := float64(handed-l.driving.seen) / d.Seconds()
+	l.driving.seen = handed
+	if rate < busyRate {
+		l.driving.busy = false
+		return
+	}
+	if l.driving.busy {
 		setHeapReserve(l.ep.config.HeapReserve)
 	}
-	l.driving.seen = handed
+	l.driving.busy = true
 }
 
 // busyCheck is how often the path is looked at while datagrams are sent: soon
