@@ -65,8 +65,8 @@ const (
 	unlimited  = math.MaxInt
 )
 
-// drive hands over as many datagrams, and reports false if the connection has
-// ended. Whoever drives may not, beyond what is unlimited, wait.
+// drive hands over so many datagrams at most, and reports false if the connection
+// has ended. With a limit it never waits: it rests as soon as it might have to.
 func (l *link) drive(most int) bool {
 	for n := 0; ; n++ {
 		if most != unlimited && (n == most || l.uncredited() >= sendQueue) {
