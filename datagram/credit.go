@@ -51,3 +51,10 @@ func (r *receiver) cover() (first, due bool) {
 	r.uncovered++
 	return r.uncovered == 1, r.uncovered%r.creditEvery == 0
 }
+
+// nearlyDue reports whether most of what makes credit due has come.
+func (r *receiver) nearlyDue() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.creditEvery > 0 && r.uncovered >= r.creditEvery*3/4
+}

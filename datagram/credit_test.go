@@ -141,3 +141,44 @@ func TestPressedNoMoreByWhoDoesNotRead(t *testing.T) {
 		require.Equal(t, maxPressed, pressed(), name)
 	}
 }
+
+func TestCreditFollowsALoneMessage(t *testing.T) {
+	for _, oneCall := range []bool{false, true} {
+		m := newTestMux(t, MuxConfig{CreditEvery: 8})
+		f := m.open(0, FlowConfig{})
+		number := uint64(0)
+		come := func() {
+			m.handle(AppendMessage(nil, number, Message{Session: 0}), "a message")
+			number++
+		}
+		// alone sends a message and returns what follows it.
+		alone := func() (description string) {
+			m.push(f, "a", SendOptions{})
+			d := m.next("the message")
+			if oneCall {
+				d, ok := m.SentNext(m.now, nil)
+				if !ok {
+					return ""
+				}
+				return describe(d)
+			}
+			m.Sent()
+			d, ok := m.Next(m.now, nil)
+			if !ok {
+				return ""
+			}
+			return describe(d)
+		}
+		for range 5 {
+			come()
+		}
+		require.Empty(t, alone(), "five of eight are not most of it")
+		m.wantNothing("nor is anything due")
+		come()
+		m.wantNothing("no message has gone: a credit would cost a packet")
+		require.Equal(t, "2 credit 6/6", alone())
+		m.Sent()
+		m.wantNothing("covered")
+		require.False(t, m.CreditOwed())
+	}
+}

@@ -24,18 +24,32 @@ type handItem struct {
 }
 
 // Next returns the next datagram to hand to QUIC, made in buf, whose contents are lost. Control comes first, then the
-// flows in fair turns. Each call that returns one must be followed by Sent or by Refused, before the next call.
-// Only one goroutine at a time drives Next, Sent and Refused: the one that Drive has told so.
+// flows in fair turns. Each call that returns one must be followed by Sent, SentNext or Refused, before the next call.
+// Only one goroutine at a time drives them: the one that Drive has told so.
 func (m *Mux) Next(now time.Time, buf []byte) (d []byte, ok bool) {
 	s := &m.send
 	s.mu.Lock()
+	defer s.unlock()
+	return m.drive(now, buf)
+}
+
+// SentNext is Sent and Next in one, with less work.
+func (m *Mux) SentNext(now time.Time, buf []byte) (d []byte, ok bool) {
+	s := &m.send
+	s.mu.Lock()
+	defer s.unlock()
+	s.sent()
+	return m.drive(now, buf)
+}
+
+func (m *Mux) drive(now time.Time, buf []byte) (d []byte, ok bool) {
+	s := &m.send
 	d, ok = m.next(now, buf)
 	s.driven = ok
 	if !ok {
 		s.wakeAdmitted()
 		s.wakeWanted = false // of what there is, nothing may go
 	}
-	s.unlock()
 	return d, ok
 }
 
@@ -58,6 +72,11 @@ func (m *Mux) next(now time.Time, buf []byte) (d []byte, ok bool) {
 	} else if d, ok = m.nextControl(buf); !ok {
 		d, ok = s.nextMessages(now, buf, header)
 	}
+	if !ok && s.followable && m.recv.nearlyDue() {
+		s.creditQueued = true // it goes into the packet of the message that has just gone
+		d, ok = m.nextControl(buf)
+	}
+	s.followable = false
 	s.hand.full, s.hand.size = ok, len(d)
 	return d, ok
 }
@@ -191,12 +210,17 @@ func (m *Mux) Sent() {
 	s := &m.send
 	s.mu.Lock()
 	defer s.unlock()
+	s.sent()
+}
+
+func (s *sender) sent() {
 	h := s.release()
 	end := s.number + 1
 	s.number = end
 	s.bytes += uint64(h.size)
 	switch h.kind {
 	case KindMessage, KindBundle:
+		s.followable = true
 		for i := range h.items {
 			f, it := h.items[i].flow, &h.items[i].item
 			f.send.inHand--

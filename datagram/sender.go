@@ -20,6 +20,7 @@ type sender struct {
 	heartbeat, echo token
 	creditQueued    bool
 	answered        bool // the last datagram was an echo or a credit: if there are messages, they come next
+	followable      bool // the last datagram held messages: a credit after it costs no packet
 	controlDrops    uint64
 
 	ring  *Flow // flows with something to send: the one whose turn it is, in a circle

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -30,11 +29,39 @@ func (l *link) pump() {
 	l.timer = time.NewTimer(time.Hour)
 	defer l.timer.Stop()
 	for {
-		if l.mux.Drive() && !l.drive(unlimited) {
+		if l.mux.Drive() && !l.driveAll() {
 			return
 		}
 		if !l.waitToPump() {
 			return
+		}
+	}
+}
+
+// driveAll hands over all there is, and reports false if the connection has
+// ended.
+func (l *link) driveAll() bool {
+	for {
+		now := time.Now()
+		if l.uncredited() >= flooded {
+			if wait := l.feed.wait(now); wait > 0 {
+				if !l.pause(wait) {
+					return false
+				}
+				continue
+			}
+		}
+		l.lookAround(now)
+		d, ok := l.mux.Next(now, l.driving.buf)
+		if !ok {
+			return true
+		}
+		taken, ok := l.handOver(d)
+		if !ok {
+			return false
+		}
+		if taken {
+			l.mux.Sent()
 		}
 	}
 }
@@ -47,7 +74,27 @@ func (l *link) Drive() {
 		l.mux.Kick()
 		return
 	}
-	l.drive(inlineTurn)
+	now := time.Now()
+	l.lookAround(now)
+	d, more := l.mux.Next(now, l.driving.buf)
+	for n := 1; more; n++ {
+		taken, ok := l.handOver(d)
+		switch {
+		case !ok:
+			return
+		case !taken:
+			d, more = l.mux.Next(now, l.driving.buf)
+		case n == inlineTurn || l.uncredited() >= sendQueue:
+			l.mux.Sent()
+			l.mux.Rest()
+			return
+		default:
+			d, more = l.mux.SentNext(now, l.driving.buf)
+		}
+	}
+	if l.mux.Held() {
+		l.mux.Kick() // the pump asks for credit, if none comes
+	}
 }
 
 // uncredited is how many datagrams may still be in QUIC's queue: those that no
@@ -62,51 +109,33 @@ const (
 	flooded = 2 * sendQueue
 	// inlineTurn is how many datagrams a caller sends who came to send one.
 	inlineTurn = 4
-	unlimited  = math.MaxInt
 )
 
-// drive hands over so many datagrams at most, and reports false if the connection
-// has ended. With a limit it never waits: it rests as soon as it might have to.
-func (l *link) drive(most int) bool {
-	for n := 0; ; n++ {
-		if most != unlimited && (n == most || l.uncredited() >= sendQueue) {
-			l.mux.Rest()
-			return true
-		}
-		now := time.Now()
-		if most == unlimited && l.uncredited() >= flooded {
-			if wait := l.feed.wait(now); wait > 0 {
-				if !l.pause(wait) {
-					return false
-				}
-				continue
-			}
-		}
-		if now.Sub(l.driving.checked) >= busyCheck {
-			l.checkBusy(now.Sub(l.driving.checked))
-			l.driving.checked = now
-			l.checkPath()
-		}
-		d, ok := l.mux.Next(now, l.driving.buf)
-		if !ok {
-			if most != unlimited && l.mux.Held() {
-				l.mux.Kick() // the pump asks for credit, if none comes
-			}
-			return true
-		}
-		err := l.conn.SendDatagram(d)
-		if err == nil {
-			l.handed.Add(1)
-			l.mux.Sent()
-			continue
-		}
-		if e, ok := errors.AsType[*quic.DatagramTooLargeError](err); ok {
-			l.mux.Refused(int(e.MaxDatagramPayloadSize))
-			l.tellChange()
-			continue
-		}
-		return false // the connection has ended
+// handOver gives a datagram to QUIC, and reports whether it was taken, and
+// whether the connection is still there. What is too large by now was refused.
+func (l *link) handOver(d []byte) (taken, ok bool) {
+	err := l.conn.SendDatagram(d)
+	if err == nil {
+		l.handed.Add(1)
+		return true, true
 	}
+	if e, ok := errors.AsType[*quic.DatagramTooLargeError](err); ok {
+		l.mux.Refused(int(e.MaxDatagramPayloadSize))
+		l.tellChange()
+		return false, true
+	}
+	return false, false
+}
+
+// lookAround looks now and then at what changes while datagrams are sent.
+func (l *link) lookAround(now time.Time) {
+	since := now.Sub(l.driving.checked)
+	if since < busyCheck {
+		return
+	}
+	l.checkBusy(since)
+	l.driving.checked = now
+	l.checkPath()
 }
 
 // pause lets the pump wait for a while, and reports false if the connection has
