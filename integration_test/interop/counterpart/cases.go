@@ -44,7 +44,7 @@ var cases = map[string]func(context.Context, *counterpart) error{
 	"unknown":              linked(wantSessions("peer-closed")),
 	"malformed-frame":      linked(wantSessions("aborted", "peer-closed")),
 	"malformed-datagram":   linked(wantSessions("aborted", "peer-closed")),
-	"malformed-link":       linked(wantSessions("lost")),
+	"malformed-link":       linked(wantSessions("aborted")), // with the link, by a violation
 	"many":                 linked(many),
 	"anonymous":            linked(wantSessions("peer-closed")),
 	"anonymous-refused":    refusedBy,

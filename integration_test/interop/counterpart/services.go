@@ -18,6 +18,8 @@ const (
 	closeCode    session.Code = 0x155
 	closeReason               = "enough"
 	abortCode    session.Code = 0x177
+	shutCode     session.Code = 0x100
+	shutReason                = "maintenance"
 )
 
 // serve offers the sessions that the contract names.
@@ -72,7 +74,7 @@ func echo(ctx context.Context, s *session.Session) {
 
 // shutDown ends the endpoint in order, and fails if any close is not confirmed.
 func (c *counterpart) shutDown(ctx context.Context) error {
-	report, err := c.endpoint.Shutdown(ctx, quicpeer.ShutdownOptions{})
+	report, err := c.endpoint.Shutdown(ctx, quicpeer.ShutdownOptions{Code: shutCode, Reason: shutReason})
 	if err != nil {
 		return fmt.Errorf("shutting down: %w", err)
 	}
