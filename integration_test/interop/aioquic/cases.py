@@ -3,8 +3,8 @@
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import codec
 from watch import Failure
@@ -282,7 +282,7 @@ async def run_aborted(peer):
 
 async def run_unknown(peer):
     link = peer.link
-    link.write(codec.encode_raw_frame(0x17, b"") + codec.encode_raw_frame(0xF123, b"unknown"))
+    link.write(codec.encode_block(0x17, b"") + codec.encode_block(0xF123, b"unknown"))
     stream = link.connection.open_unidirectional()
     link.connection.write(stream, codec.encode_integer(0x40) + b"unknown")
     number = link.take_number()
@@ -290,9 +290,9 @@ async def run_unknown(peer):
         codec.encode_integer(0x17) + codec.encode_integer(number) + b"unknown"
     )
     session = link.open("echo", b"v=1")
-    link.connection.write(session.stream, codec.encode_raw_frame(0x40, b"reserved"))
+    link.connection.write(session.stream, codec.encode_block(0x40, b"reserved"))
     await accepted(session)
-    link.connection.write(session.stream, codec.encode_raw_frame(0xA03F, b""))
+    link.connection.write(session.stream, codec.encode_block(0xA03F, b""))
     session.send_message(b"hello")
     session.send_signal(b"hi")
     await messages(session, 1)
@@ -452,9 +452,9 @@ class Case:
 
 
 UNKNOWN_SETTINGS = (
-    codec.encode_setting(0x17, b"reserved")
-    + codec.encode_setting(0xF001, b"")
-    + codec.encode_setting(0x17, b"again")
+    codec.encode_block(0x17, b"reserved")
+    + codec.encode_block(0xF001, b"")
+    + codec.encode_block(0x17, b"again")
 )
 
 CASES = {

@@ -10,7 +10,10 @@ LONGEST_OPEN = 16384
 
 
 class Malformed(Exception):
-    """Input that breaks the rules. Of a datagram, session is the one to blame, if it could be read."""
+    """Input that breaks the rules.
+
+    Of a datagram, session is the one to blame, None if it could not be read.
+    """
 
     def __init__(self, why, session=None):
         super().__init__(why)
@@ -166,11 +169,8 @@ def read_field(kind, reader):
         raise Malformed("a string that is not UTF-8") from None
 
 
-def encode_setting(number, value):
-    return encode_integer(number) + encode_integer(len(value)) + value
-
-
-def encode_raw_frame(number, value):
+def encode_block(number, value):
+    """A frame, or a setting: both are a number, a length, and that many bytes."""
     return encode_integer(number) + encode_integer(len(value)) + value
 
 
@@ -182,14 +182,14 @@ def encode_frame(frame, trailing=b""):
         for setting, name in SETTINGS.items():
             if hasattr(frame, name):
                 stated = getattr(frame, name)
-                value += encode_setting(
+                value += encode_block(
                     setting, stated if name == "instance_id" else encode_integer(stated)
                 )
     else:
         value = b"".join(
             encode_field(kind, getattr(frame, name)) for name, kind in TYPES[number][1].items()
         )
-    return encode_raw_frame(number, value + trailing)
+    return encode_block(number, value + trailing)
 
 
 def decode_settings(value):
@@ -214,9 +214,9 @@ def decode_frame(number, value):
         return decode_settings(value)
     reader = Reader(value)
     frame = Frame(name, **{field: read_field(kind, reader) for field, kind in fields.items()})
-    if name in ("OPEN", "ACCEPT"):
-        if len(getattr(frame, "protocol", "").encode()) + len(frame.metadata) > LONGEST_OPEN:
-            raise Malformed(f"{name} with more than {LONGEST_OPEN} bytes")
+    content = len(getattr(frame, "protocol", "").encode()) + len(getattr(frame, "metadata", b""))
+    if content > LONGEST_OPEN:
+        raise Malformed(f"{name} with {content} bytes")
     if getattr(frame, "dropped", 0) > getattr(frame, "received", 0):
         raise Malformed("more dropped than received")
     if getattr(frame, "signals_taken", 0) > getattr(frame, "signals_received", 0):

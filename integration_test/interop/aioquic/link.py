@@ -18,6 +18,7 @@ UNSUPPORTED = 0x07
 LINK_STREAM = b"\x00"
 HEARTBEAT_EVERY = 5
 LARGEST_MESSAGE = 65536
+LONGEST_FRAGMENT_HEAD = 1 + 5 * 8
 EARLY_BYTES, EARLY_DATAGRAMS, EARLY_SECONDS = 65536, 64, 1
 
 INSTANCE_ID = os.urandom(16)
@@ -37,7 +38,7 @@ class Link:
         self.pongs = []
         self.echoes = []
         self.stopped_streams = {}  # unidirectional ones that the peer stopped, and its codes
-        self.dropped = 0
+        self._dropped = 0
         self.late = 0
         self._more_settings = more_settings
         self._next_number = 0
@@ -73,6 +74,10 @@ class Link:
         """The peer's sessions for a protocol, of which OPEN was read."""
         theirs = (s for s in self.sessions if not s.opened_here and s.open is not None)
         return [session for session in theirs if session.open.protocol == protocol]
+
+    def dropped(self):
+        """Messages and datagrams that were of no use, besides late messages."""
+        return self._dropped + sum(incomplete.dropped for incomplete in self._incomplete.values())
 
     async def until(self, what, condition):
         """Waits for a condition that only this link can make true."""
@@ -118,9 +123,7 @@ class Link:
 
     def send(self, kind, **fields):
         number = self.take_number()
-        self.connection.send_datagram(
-            codec.encode_datagram(Datagram(kind, number, **fields))
-        )
+        self.connection.send_datagram(codec.encode_datagram(Datagram(kind, number, **fields)))
         return number
 
     def take_number(self):
@@ -147,11 +150,11 @@ class Link:
         message = self._next_message.get(session, 0)
         self._next_message[session] = message + 1
         fields = {"session": session, "message": message, "total": len(payload)}
-        longest_head = Datagram("fragment", codec.LARGEST_NUMBER, offset=len(payload), payload=b"", **fields)
-        room = LARGEST_DATAGRAM - len(codec.encode_datagram(longest_head))
+        room = LARGEST_DATAGRAM - LONGEST_FRAGMENT_HEAD
         offsets = range(0, len(payload), room)
         for offset in reversed(offsets) if backwards else offsets:
-            number = self.send("fragment", offset=offset, payload=payload[offset : offset + room], **fields)
+            piece = payload[offset : offset + room]
+            number = self.send("fragment", offset=offset, payload=piece, **fields)
         return number
 
     # What the connection says
@@ -192,7 +195,7 @@ class Link:
             self._on_malformed_datagram(why)
             return
         if not self.numbers.see(datagram.number, self.now()):
-            self.dropped += 1
+            self._dropped += 1
             return
         if datagram.kind == "message":
             self._on_item(datagram.session, datagram.payload)
@@ -207,7 +210,7 @@ class Link:
         elif datagram.kind == "heartbeat-echo":
             self.echoes.append(datagram.token)
         elif datagram.kind == "unknown":
-            self.dropped += 1
+            self._dropped += 1
         # A credit is for those who look at windows.
         for session in self.sessions:
             session.check_stragglers()
@@ -253,7 +256,7 @@ class Link:
             elif self.now() - at <= EARLY_SECONDS:
                 self._on_item(session_id, item)
             else:
-                self.dropped += 1
+                self._dropped += 1
 
     # The rest
 
@@ -328,7 +331,7 @@ class Link:
         if session is not None and session.takes_messages():
             session.on_violation(why)
         else:
-            self.dropped += 1
+            self._dropped += 1
 
     def _on_item(self, session_id, item):
         """Takes a message, or a fragment of one, to where it belongs (Rule 1)."""
@@ -347,13 +350,13 @@ class Link:
         elif session_id & 1 == self._peers_bit() and (session is None or session.answer is None):
             self._keep_early(session_id, item)
         else:
-            self.dropped += 1
+            self._dropped += 1
 
     def _keep_early(self, session_id, item):
         self._early.append((self.now(), session_id, item))
         while len(self._early) > EARLY_DATAGRAMS or self._early_bytes() > EARLY_BYTES:
             self._early.pop()
-            self.dropped += 1
+            self._dropped += 1
 
     def _early_bytes(self):
         return sum(

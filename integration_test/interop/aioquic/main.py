@@ -25,7 +25,6 @@ class Peer:
         self.watch = Watch()
         self.endpoint = None
         self.links = []
-        self._taken = 0
 
     @property
     def link(self):
@@ -67,6 +66,11 @@ class Peer:
         for link in self.links:
             if link.ended() is None:
                 link.close(INTERNAL, why)
+            if link.late or link.dropped():
+                counted = (
+                    f"messages late: {link.late}, messages or datagrams dropped: {link.dropped()}"
+                )
+                print(counted, file=sys.stderr)
         if self.endpoint is not None:
             self.endpoint.close()
 
@@ -86,7 +90,10 @@ def result(session):
         "end": session.end,
         "code": session.code,
         "reason": session.reason,
-        **dict(zip(("sent", "received", "peer_sent", "peer_received"), told)),
+        "sent": told[0],
+        "received": told[1],
+        "peer_sent": told[2],
+        "peer_received": told[3],
     }
 
 
@@ -100,7 +107,7 @@ async def play(arguments):
     except TimeoutError:
         why = f"{PATIENCE} s are over; expected {', '.join(peer.watch.waits)}"
     except OSError as error:
-        why = f"the socket: {error}"
+        why = str(error)
     else:
         peer.end("")
         return {"case": arguments.case, "ok": True, "sessions": peer.sessions()}
@@ -122,7 +129,8 @@ def parse(words):
 
 def main(words):
     if words == ["--version"]:
-        print(json.dumps({"stack": "aioquic", "version": aioquic.__version__, "language": "Python"}))
+        version = {"stack": "aioquic", "version": aioquic.__version__, "language": "Python"}
+        print(json.dumps(version))
         return 0
     if words[:1] == ["vectors"] and len(words) == 3:
         outcome = vectors.run(*words[1:])

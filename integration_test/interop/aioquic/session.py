@@ -8,6 +8,7 @@ from codec import Frame, FrameReader, Malformed, encode_frame
 VIOLATION = 0x01
 INTERNAL = 0x08
 SIGNAL_CREDIT = 16
+LARGEST_SIGNAL = 16384
 PATIENCE = 5  # for CLOSE_ACK, for DONE, and for the peer's FIN
 
 
@@ -265,10 +266,9 @@ class Session:
         self._finish()
 
     def _read_signal(self, frame):
-        if len(frame.payload) > 16384:
+        if len(frame.payload) > LARGEST_SIGNAL:
             raise Malformed(f"a signal of {len(frame.payload)} bytes")
-        # Taken at once, so credit is only overdrawn by a peer that does not wait for it
-        # and this side cannot tell.
+        # It is taken at once: there is never more than one that could exceed the credit.
         self.signals.append(frame.payload)
         if self.ack_sent is None:
             self._write(Frame("SIGNAL_ACK", taken=len(self.signals)))
@@ -291,7 +291,8 @@ class Session:
 
     def _read_close_ack(self, frame):
         self._check_counts(frame)
-        if self.close_read and (frame.sent, frame.end) != (self.close_read.sent, self.close_read.end):
+        stated = self.close_read
+        if stated and (frame.sent, frame.end) != (stated.sent, stated.end):
             raise Malformed("CLOSE_ACK and CLOSE disagree about what was sent")
         self.ack_read = frame
         if self.answer is None:
