@@ -66,7 +66,7 @@ func linked(play func(context.Context, *counterpart) error) func(context.Context
 				return err
 			}
 		}
-		if err := c.until(ctx, "a link", func() bool { return len(c.endpoint.Links()) > 0 || len(c.sessions.all()) > 0 }); err != nil {
+		if err := c.until(ctx, "a link", func() bool { return len(c.endpoint.Links()) > 0 || c.asked.Load() }); err != nil {
 			return err
 		}
 		if err := play(ctx, c); err != nil {

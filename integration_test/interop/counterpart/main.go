@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/oneportnet/quicpeer/certs"
@@ -77,6 +78,7 @@ type counterpart struct {
 	endpoint *quicpeer.Endpoint
 	sessions sessionLog
 	attempts chan struct{} // one for each connection that came in, as far as it has room
+	asked    atomic.Bool   // the peer has sent OPEN
 	shut     chan error    // what became of the shutdown that the peer asked for
 }
 
@@ -132,6 +134,10 @@ func (c *counterpart) play(ctx context.Context) (err error) {
 			default:
 			}
 			return nil
+		},
+		AdmitSession: func(*quicpeer.Incoming) bool {
+			c.asked.Store(true)
+			return true
 		},
 	})
 	if err != nil {
