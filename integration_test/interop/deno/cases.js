@@ -165,9 +165,8 @@ async function shutdown(stage, second) {
   };
   session.sendMessage(bytes("go"));
   const goaway = await stage.until("GOAWAY", link.goaway);
-  checkIs("the code of GOAWAY", goaway.code, Code.goingAway);
-  await stage.until(`the end of session ${session.id}'s stream`, session.over);
-  checkIs("the peer's close", [session.cause?.end, session.cause?.code], ["peer-closed", Code.goingAway]);
+  checkIs("GOAWAY", [goaway.code, goaway.reason], [0x100n, "maintenance"]);
+  await checkOver(stage, session, "peer-closed", 0x100n, "maintenance");
   checkIs("the messages", [session.sent, session.peerReceived], [1n, 1n]);
   if (second) checkIs("the second session", [refused?.cause?.end, refused?.cause?.code], ["rejected", Code.goingAway]);
   checkIs("how the link ended", (await stage.until("the end of the link", link.conn.ended)).by, "here");
@@ -190,6 +189,7 @@ export const cases = {
       checkIs("the size of the instance id", settings.instanceId?.length, 16);
       await stage.until("PONG", link.ping());
       await stage.until("the echo of a heartbeat", link.echo);
+      await serveEcho(stage, link, 0n);
     }),
 
   refused: (stage) => expectRefusal(stage, { anonymous: false, alert: false }),

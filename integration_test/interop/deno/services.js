@@ -1,4 +1,5 @@
-// What this side does with the sessions that the peer opens, by their protocol.
+// What this side does with the sessions that the peer opens, by their protocol. `abort` is missing, since Deno cannot
+// reset a stream.
 
 import { Ended } from "./session.js";
 import { Code } from "./frames.js";
