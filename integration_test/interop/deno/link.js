@@ -89,14 +89,18 @@ export class Link {
     conn.ended.then((ending) => this.#ended(ending));
   }
 
+  /** Takes what comes. */
+  read() {
+    this.#run(this.#readDatagrams());
+    this.#run(this.#acceptSessions());
+    this.#run(this.#acceptUniStreams());
+  }
+
   /** @param {Uint8Array} settings SETTINGS besides the instance id @param {Uint8Array} frames to follow them */
   async start(settings = new Uint8Array(), frames = new Uint8Array()) {
     if (this.conn.maxDatagram < SMALLEST_DATAGRAM) {
       return this.fail(Code.unsupported, `datagrams of ${this.conn.maxDatagram} bytes only`);
     }
-    this.#run(this.#readDatagrams());
-    this.#run(this.#acceptSessions());
-    this.#run(this.#acceptUniStreams());
     this.#stream = await this.conn.openUni();
     const opening = encodeFrame({ type: "SETTINGS", instanceId: random(16) }, settings);
     this.#write(concat(int(LINK_STREAM), opening, frames));

@@ -49,13 +49,20 @@ export class Stage {
     return await this.until("a connection", this.#endpoint.accept());
   }
 
+  /** @param {import("./quic.js").Connection} conn */
+  #read(conn) {
+    const link = new Link(conn, serve);
+    this.#links.push(link);
+    link.read();
+    return link;
+  }
+
   /**
    * @param {import("./quic.js").Connection} conn
    * @param {{ settings?: Uint8Array, frames?: Uint8Array }} opening
    */
   async #start(conn, opening = {}) {
-    const link = new Link(conn, serve);
-    this.#links.push(link);
+    const link = this.#read(conn);
     await link.start(opening.settings, opening.frames);
     return link;
   }
@@ -81,7 +88,11 @@ export class Stage {
     return await this.#start(conn);
   }
 
-  /** How the connection ends, which the peer has to refuse. @returns {Promise<import("./quic.js").Ending>} */
+  /**
+   * How the connection ends, which the peer has to refuse. Nothing is sent on it: to a packet that crosses the alert
+   * the peer may answer with a stateless reset, and quinn, when both arrive together, tells of the reset alone.
+   * @returns {Promise<import("./quic.js").Ending>}
+   */
   async refusal(anonymous = false) {
     let conn;
     try {
@@ -89,7 +100,7 @@ export class Stage {
     } catch (error) {
       return { by: "transport", text: /** @type {Error} */ (error).message };
     }
-    const link = await this.#start(conn);
+    const link = this.#read(conn);
     const ending = await this.until("the end of the link", conn.ended);
     if (link.heard) throw new Error("expected nothing of the peer's, and something came");
     return ending;
