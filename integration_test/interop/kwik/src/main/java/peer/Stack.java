@@ -1,0 +1,222 @@
+package peer;
+
+import java.io.IOException;
+import java.net.DatagramSocket;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.security.GeneralSecurityException;
+import java.security.KeyStore;
+import java.security.cert.Certificate;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.function.Consumer;
+import tech.kwik.core.ConnectionTerminatedEvent;
+import tech.kwik.core.QuicClientConnection;
+import tech.kwik.core.QuicConnection;
+import tech.kwik.core.QuicStream;
+import tech.kwik.core.frame.ConnectionCloseFrame;
+import tech.kwik.core.frame.QuicFrame;
+import tech.kwik.core.frame.ResetStreamFrame;
+import tech.kwik.core.frame.StopSendingFrame;
+import tech.kwik.core.log.NullLogger;
+import tech.kwik.core.packet.QuicPacket;
+import tech.kwik.core.server.ApplicationProtocolConnection;
+import tech.kwik.core.server.ApplicationProtocolConnectionFactory;
+import tech.kwik.core.server.ServerConnectionConfig;
+import tech.kwik.core.server.ServerConnector;
+
+/** All that is particular to kwik. */
+final class Stack {
+    static final String ALPN = "quicpeer/1";
+
+    private static final int STREAMS = 100;
+    private static final int LINK_STREAMS = 8;
+    private static final long STREAM_BUFFER = 300_000;
+    private static final Duration IDLE = Duration.ofSeconds(30);
+
+    /** kwik's own limit for a datagram forgets the tag of 16 bytes that encryption adds to the packet. */
+    private static final int TAG = 16;
+
+    /** How a connection ended. A code is there unless it was lost. */
+    record End(boolean byPeer, Kind kind, long code, String reason) {
+        enum Kind {
+            /** CONNECTION_CLOSE of type 0x1d. */
+            APPLICATION,
+            /** CONNECTION_CLOSE of type 0x1c. */
+            TRANSPORT,
+            LOST
+        }
+
+        boolean isTlsAlert() {
+            return kind == Kind.TRANSPORT && code >= 0x100 && code <= 0x1ff;
+        }
+
+        @Override
+        public String toString() {
+            String who = byPeer ? "the peer" : "this side";
+            return kind == Kind.LOST ? "lost (" + reason + ")"
+                : String.format("closed by %s, %s code 0x%x (%s)", who, kind.name().toLowerCase(), code, reason);
+        }
+    }
+
+    /** What a connection reports, on threads of kwik's that must not be held up. */
+    interface Events {
+        void streamOpened(QuicStream stream);
+
+        void datagram(byte[] payload);
+
+        void streamReset(long stream, long code);
+
+        void sendingStopped(long stream, long code);
+
+        void ended(End end);
+    }
+
+    /**
+     * Sees the frames that come in. kwik tells an application that a stream was reset, but not with which code; nor
+     * does it tell of STOP_SENDING (which it answers by itself, with the same code), and it does not keep the codes
+     * "application 0x00" and "no error" of CONNECTION_CLOSE apart. Its logger is shown every packet.
+     */
+    private static final class Observer extends NullLogger {
+        private final Events events;
+
+        Observer(Events events) {
+            this.events = events;
+        }
+
+        @Override
+        public void received(Instant time, int datagram, QuicPacket packet) {
+            for (QuicFrame frame : packet.getFrames()) {
+                if (frame instanceof ResetStreamFrame reset) {
+                    events.streamReset(reset.getStreamId(), reset.getErrorCode());
+                } else if (frame instanceof StopSendingFrame stop) {
+                    events.sendingStopped(stop.getStreamId(), stop.getErrorCode());
+                } else if (frame instanceof ConnectionCloseFrame close) {
+                    End.Kind kind = close.getFrameType() == 0x1d ? End.Kind.APPLICATION : End.Kind.TRANSPORT;
+                    events.ended(new End(true, kind, close.getErrorCode(), close.getReasonPhrase()));
+                }
+            }
+        }
+
+        @Override
+        public void error(String message) {
+            System.err.println("kwik: " + message);
+        }
+
+        @Override
+        public void error(String message, Throwable error) {
+            System.err.println("kwik: " + message + ": " + error);
+        }
+    }
+
+    private static void report(QuicConnection connection, Events events) {
+        connection.setDatagramHandler(events::datagram);
+        connection.setConnectionListener(event -> {
+            // What the peer closed, the observer has seen in full.
+            if (!event.closedByPeer()) {
+                events.ended(ownEnd(event));
+            }
+        });
+    }
+
+    private static End ownEnd(ConnectionTerminatedEvent event) {
+        if (event.closeReason() != ConnectionTerminatedEvent.CloseReason.ImmediateClose) {
+            return new End(false, End.Kind.LOST, 0, event.closeReason().name());
+        }
+        boolean transport = event.hasTransportError();
+        long code = transport ? event.transportErrorCode() : event.hasApplicationError() ? event.applicationErrorCode() : 0;
+        return new End(false, transport ? End.Kind.TRANSPORT : End.Kind.APPLICATION, code, event.errorDescription());
+    }
+
+    /** Prepares to dial; connect() on what is returned then does. Without identity, no certificate is presented. */
+    static QuicClientConnection dialer(InetSocketAddress address, Identity identity, Identity.Trust trust,
+            boolean datagrams, Events events) throws IOException {
+        QuicClientConnection.Builder builder = QuicClientConnection.newBuilder()
+            .host(address.getAddress().getHostAddress())
+            .port(address.getPort())
+            .socketFactory(destination -> new DatagramSocket(0, InetAddress.getLoopbackAddress()))
+            .applicationProtocol(ALPN)
+            .maxIdleTimeout(IDLE)
+            .connectTimeout(Duration.ofSeconds(9))
+            .defaultStreamReceiveBufferSize(STREAM_BUFFER)
+            .maxOpenPeerInitiatedBidirectionalStreams(STREAMS)
+            .maxOpenPeerInitiatedUnidirectionalStreams(LINK_STREAMS)
+            .logger(new Observer(events))
+            // This one is for the host name, which would be checked against the certificate otherwise ...
+            .noServerCertificateCheck()
+            // ... and this one puts our own trust in the place of "no check".
+            .customTrustManager(trust);
+        if (identity != null) {
+            builder.clientCertificate(identity.certificate()).clientCertificateKey(identity.key());
+        }
+        if (datagrams) {
+            builder.enableDatagramExtension();
+        }
+        QuicClientConnection connection = builder.build();
+        connection.setPeerInitiatedStreamCallback(events::streamOpened);
+        report(connection, events);
+        return connection;
+    }
+
+    /**
+     * Listens on the port. kwik's server asks no client for a certificate, and so the peer is nobody. It is
+     * told of when its handshake is complete.
+     */
+    static ServerConnector listener(DatagramSocket socket, Identity identity, boolean datagrams, Events events,
+            Consumer<QuicConnection> established) throws GeneralSecurityException, IOException {
+        char[] password = "of the key in memory".toCharArray();
+        KeyStore store = KeyStore.getInstance("PKCS12");
+        store.load(null, null);
+        store.setKeyEntry("peer", identity.key(), password, new Certificate[] {identity.certificate()});
+        ServerConnector connector = ServerConnector.builder()
+            .withSocket(socket)
+            .withKeyStore(store, "peer", password)
+            .withConfiguration(ServerConnectionConfig.builder()
+                .maxIdleTimeout((int) IDLE.toMillis())
+                .maxUnidirectionalStreamBufferSize(STREAM_BUFFER)
+                .maxBidirectionalStreamBufferSize(STREAM_BUFFER)
+                .maxConnectionBufferSize(10 * STREAM_BUFFER)
+                .maxOpenPeerInitiatedBidirectionalStreams(STREAMS)
+                .maxOpenPeerInitiatedUnidirectionalStreams(LINK_STREAMS)
+                .retryRequired(ServerConnectionConfig.RetryRequired.Never)
+                .connectionIdLength(8)
+                .build())
+            .withLogger(new Observer(events))
+            .build();
+        connector.registerApplicationProtocol(ALPN, new ApplicationProtocolConnectionFactory() {
+            @Override
+            public ApplicationProtocolConnection createConnection(String protocol, QuicConnection connection) {
+                report(connection, events);
+                established.accept(connection);
+                return new ApplicationProtocolConnection() {
+                    @Override
+                    public void acceptPeerInitiatedStream(QuicStream stream) {
+                        events.streamOpened(stream);
+                    }
+                };
+            }
+
+            @Override
+            public int maxConcurrentPeerInitiatedBidirectionalStreams() {
+                return STREAMS;
+            }
+
+            @Override
+            public int maxConcurrentPeerInitiatedUnidirectionalStreams() {
+                return LINK_STREAMS;
+            }
+
+            @Override
+            public boolean enableDatagramExtension() {
+                return datagrams;
+            }
+        });
+        connector.start();
+        return connector;
+    }
+
+    /** The longest payload of one datagram. */
+    static int largestDatagram(QuicConnection connection) {
+        return connection.maxDatagramDataSize() - TAG;
+    }
+}
