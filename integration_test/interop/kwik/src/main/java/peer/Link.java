@@ -16,7 +16,6 @@ import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
-import tech.kwik.core.QuicConnection;
 import tech.kwik.core.QuicStream;
 
 /**
@@ -45,7 +44,7 @@ final class Link implements Stack.Events {
         return thread;
     });
 
-    private QuicConnection connection;
+    private Stack.Connection connection;
     private QuicStream linkStream;
     private final FrameParser parser = new FrameParser();
     /** That of the peer's, or -1 before it came. */
@@ -88,24 +87,24 @@ final class Link implements Stack.Events {
     // ---- The beginning.
 
     /** The connection is there, or will be: what it reports goes to this link. */
-    synchronized void attach(QuicConnection to) {
+    synchronized void attach(Stack.Connection to) {
         connection = to;
     }
 
     /** The handshake is complete: opens the link stream with SETTINGS and what else a case writes there at once. */
     synchronized void begin(byte[] settings, byte[]... further) throws IOException {
-        if (connection.canReceiveDatagram() && (!connection.canSendDatagram() || largest() < LEAST_DATAGRAM)) {
-            connection.close(Session.UNSUPPORTED, "the peer takes no datagrams");
+        if (connection.quic.canReceiveDatagram() && (!connection.quic.canSendDatagram() || largest() < LEAST_DATAGRAM)) {
+            connection.quic.close(Session.UNSUPPORTED, "the peer takes no datagrams");
             return;
         }
-        linkStream = connection.createStream(false);
+        linkStream = connection.quic.createStream(false);
         Out out = new Out().integer(LINK_STREAM).raw(settings);
         for (byte[] bytes : further) {
             out.raw(bytes);
         }
         writeLink(out.done());
         loop.scheduleAtFixedRate(() -> post(() -> {
-            if (end == null && connection.canSendDatagram()) {
+            if (end == null && connection.quic.canSendDatagram()) {
                 heartbeat(random(8));
             }
         }), HEARTBEAT_MS, HEARTBEAT_MS, TimeUnit.MILLISECONDS);
@@ -162,7 +161,7 @@ final class Link implements Stack.Events {
 
     /** Opens a session, and writes further bytes with OPEN. */
     synchronized void open(Session session, String protocol, String metadata, byte[]... further) throws IOException {
-        QuicStream stream = connection.createStream(true);
+        QuicStream stream = connection.quic.createStream(true);
         if (sessionId(stream) != session.id) {
             throw new IllegalStateException("stream " + stream.getStreamId() + " is not that of session " + session.id);
         }
@@ -203,14 +202,14 @@ final class Link implements Stack.Events {
 
     /** Opens a unidirectional stream of another type; returns its id. */
     synchronized long openOther(byte[] bytes) throws IOException {
-        QuicStream stream = connection.createStream(false);
+        QuicStream stream = connection.quic.createStream(false);
         stream.getOutputStream().write(bytes);
         return stream.getStreamId();
     }
 
     synchronized void close(long code, String reason) {
         if (end == null) {
-            connection.close(code, reason);
+            connection.quic.close(code, reason);
         }
     }
 
@@ -220,7 +219,7 @@ final class Link implements Stack.Events {
             return;
         }
         close(Session.NORMAL, "");
-        connection.closeAndWait(Duration.ofMillis(Math.min(400, waits.leftMs())));
+        connection.quic.closeAndWait(Duration.ofMillis(Math.min(400, waits.leftMs())));
     }
 
     synchronized List<Object> report() {
@@ -251,7 +250,7 @@ final class Link implements Stack.Events {
     }
 
     private int largest() {
-        return Math.min(LARGEST_DATAGRAM, Stack.largestDatagram(connection));
+        return Math.min(LARGEST_DATAGRAM, connection.largestDatagram());
     }
 
     /** Whether a message can go in one datagram. */
@@ -377,7 +376,7 @@ final class Link implements Stack.Events {
     }
 
     long graceMs() {
-        return Math.min(250, Math.max(10, connection.getStats().smoothedRtt() / 2));
+        return Math.min(250, Math.max(10, connection.quic.getStats().smoothedRtt() / 2));
     }
 
     private static long sessionId(QuicStream stream) {

@@ -9,12 +9,17 @@ import java.security.KeyStore;
 import java.security.cert.Certificate;
 import java.time.Duration;
 import java.time.Instant;
+import java.util.List;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.Semaphore;
 import java.util.function.Consumer;
 import tech.kwik.core.ConnectionTerminatedEvent;
 import tech.kwik.core.QuicClientConnection;
 import tech.kwik.core.QuicConnection;
 import tech.kwik.core.QuicStream;
 import tech.kwik.core.frame.ConnectionCloseFrame;
+import tech.kwik.core.frame.DatagramFrame;
 import tech.kwik.core.frame.QuicFrame;
 import tech.kwik.core.frame.ResetStreamFrame;
 import tech.kwik.core.frame.StopSendingFrame;
@@ -79,9 +84,24 @@ final class Stack {
      */
     private static final class Observer extends NullLogger {
         private final Events events;
+        private final Semaphore datagramsLeft = new Semaphore(0);
 
         Observer(Events events) {
             this.events = events;
+        }
+
+        @Override
+        public void sent(Instant time, QuicPacket packet) {
+            for (QuicFrame frame : packet.getFrames()) {
+                if (frame instanceof DatagramFrame) {
+                    datagramsLeft.release();
+                }
+            }
+        }
+
+        @Override
+        public void sent(Instant time, List<QuicPacket> packets) {
+            packets.forEach(packet -> sent(time, packet));
         }
 
         @Override
@@ -109,6 +129,41 @@ final class Stack {
         }
     }
 
+    /**
+     * A connection, with datagrams that leave in the order in which they are handed over. kwik puts each one in front
+     * of all that waits, so that a burst would leave in reverse order, and before every stream. This gives it one at a
+     * time.
+     */
+    static final class Connection {
+        final QuicConnection quic;
+        private final BlockingQueue<byte[]> queue = new LinkedBlockingQueue<>();
+
+        private Connection(QuicConnection quic, Observer observer) {
+            this.quic = quic;
+            Thread sender = new Thread(() -> {
+                try {
+                    while (true) {
+                        quic.sendDatagram(queue.take());
+                        observer.datagramsLeft.acquire();
+                    }
+                } catch (InterruptedException e) {
+                    throw new IllegalStateException("nothing interrupts this thread", e);
+                }
+            }, "datagrams");
+            sender.setDaemon(true);
+            sender.start();
+        }
+
+        void sendDatagram(byte[] payload) {
+            queue.add(payload);
+        }
+
+        /** The longest payload of one datagram. */
+        int largestDatagram() {
+            return quic.maxDatagramDataSize() - TAG;
+        }
+    }
+
     private static void report(QuicConnection connection, Events events) {
         connection.setDatagramHandler(events::datagram);
         connection.setConnectionListener(event -> {
@@ -128,9 +183,10 @@ final class Stack {
         return new End(false, transport ? End.Kind.TRANSPORT : End.Kind.APPLICATION, code, event.errorDescription());
     }
 
-    /** Prepares to dial; connect() on what is returned then does. Without identity, no certificate is presented. */
-    static QuicClientConnection dialer(InetSocketAddress address, Identity identity, Identity.Trust trust,
+    /** Prepares to dial; connect() on the client connection that is returned then does. Without identity, no certificate is presented. */
+    static Connection dialer(InetSocketAddress address, Identity identity, Identity.Trust trust,
             boolean datagrams, Events events) throws IOException {
+        Observer observer = new Observer(events);
         QuicClientConnection.Builder builder = QuicClientConnection.newBuilder()
             .host(address.getAddress().getHostAddress())
             .port(address.getPort())
@@ -141,7 +197,7 @@ final class Stack {
             .defaultStreamReceiveBufferSize(STREAM_BUFFER)
             .maxOpenPeerInitiatedBidirectionalStreams(STREAMS)
             .maxOpenPeerInitiatedUnidirectionalStreams(LINK_STREAMS)
-            .logger(new Observer(events))
+            .logger(observer)
             // This one is for the host name, which would be checked against the certificate otherwise ...
             .noServerCertificateCheck()
             // ... and this one puts our own trust in the place of "no check".
@@ -155,15 +211,16 @@ final class Stack {
         QuicClientConnection connection = builder.build();
         connection.setPeerInitiatedStreamCallback(events::streamOpened);
         report(connection, events);
-        return connection;
+        return new Connection(connection, observer);
     }
 
     /**
      * Listens on the port. kwik's server asks no client for a certificate, and so the peer is nobody. It is
      * told of when its handshake is complete.
      */
-    static ServerConnector listener(DatagramSocket socket, Identity identity, boolean datagrams, Events events,
-            Consumer<QuicConnection> established) throws GeneralSecurityException, IOException {
+    static void listen(DatagramSocket socket, Identity identity, Events events, Consumer<Connection> established)
+            throws GeneralSecurityException, IOException {
+        Observer observer = new Observer(events);
         char[] password = "of the key in memory".toCharArray();
         KeyStore store = KeyStore.getInstance("PKCS12");
         store.load(null, null);
@@ -181,13 +238,13 @@ final class Stack {
                 .retryRequired(ServerConnectionConfig.RetryRequired.Never)
                 .connectionIdLength(8)
                 .build())
-            .withLogger(new Observer(events))
+            .withLogger(observer)
             .build();
         connector.registerApplicationProtocol(ALPN, new ApplicationProtocolConnectionFactory() {
             @Override
             public ApplicationProtocolConnection createConnection(String protocol, QuicConnection connection) {
                 report(connection, events);
-                established.accept(connection);
+                established.accept(new Connection(connection, observer));
                 return new ApplicationProtocolConnection() {
                     @Override
                     public void acceptPeerInitiatedStream(QuicStream stream) {
@@ -208,15 +265,9 @@ final class Stack {
 
             @Override
             public boolean enableDatagramExtension() {
-                return datagrams;
+                return true;
             }
         });
         connector.start();
-        return connector;
-    }
-
-    /** The longest payload of one datagram. */
-    static int largestDatagram(QuicConnection connection) {
-        return connection.maxDatagramDataSize() - TAG;
     }
 }
