@@ -28,9 +28,6 @@ final class Link implements Stack.Events {
     private static final int LINK_STREAM = 0x00;
     private static final int HEARTBEAT_MS = 5_000;
     private static final int RECENT = 8_192;
-    /** Goes through on every path that the specification knows of, whatever the stack would take. */
-    private static final int LARGEST_DATAGRAM = 1_200;
-    private static final int LEAST_DATAGRAM = 128;
 
     private static final int EARLY_DATAGRAMS = 64;
     private static final int EARLY_BYTES = 64 * 1024;
@@ -93,7 +90,7 @@ final class Link implements Stack.Events {
 
     /** The handshake is complete: opens the link stream with SETTINGS and what else a case writes there at once. */
     synchronized void begin(byte[] settings, byte[]... further) throws IOException {
-        if (connection.quic.canReceiveDatagram() && (!connection.quic.canSendDatagram() || largest() < LEAST_DATAGRAM)) {
+        if (connection.quic.canReceiveDatagram() && !connection.peerTakesDatagrams()) {
             connection.quic.close(Session.UNSUPPORTED, "the peer takes no datagrams");
             return;
         }
@@ -249,13 +246,9 @@ final class Link implements Stack.Events {
         return number;
     }
 
-    private int largest() {
-        return Math.min(LARGEST_DATAGRAM, connection.largestDatagram());
-    }
-
     /** Whether a message can go in one datagram. */
     boolean fits(long session, byte[] payload) {
-        return new Datagram.Message(nextNumber, session, payload).encode().length <= largest();
+        return new Datagram.Message(nextNumber, session, payload).encode().length <= connection.largestDatagram();
     }
 
     /** Sends a message in fragments; returns the highest number that carried any of it. */
@@ -263,7 +256,7 @@ final class Link implements Stack.Events {
         int header = new Datagram.Fragment(nextNumber, session, message, payload.length, payload.length, payload)
             .encode().length - payload.length;
         // The number may grow by bytes on the way.
-        int size = largest() - header - 4;
+        int size = connection.largestDatagram() - header - 4;
         List<Integer> offsets = new ArrayList<>();
         for (int at = 0; at < payload.length; at += size) {
             offsets.add(reversed ? 0 : offsets.size(), at);

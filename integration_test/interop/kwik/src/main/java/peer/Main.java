@@ -60,7 +60,8 @@ public final class Main {
         try {
             Identity identity = Identity.read(Path.of(options.get("cert")), Path.of(options.get("key")));
             cases = new Cases(waits, options.get("case"), dial, identity, options.get("peer-id"));
-            InetSocketAddress at = new InetSocketAddress(InetAddress.getByName(address[0]), Integer.parseInt(address[1]));
+            int port = Integer.parseInt(address[1]);
+            InetSocketAddress at = new InetSocketAddress(InetAddress.getByName(address[0]), port);
             if (dial) {
                 cases.dial(at);
             } else {

@@ -41,7 +41,6 @@ final class Session {
     private boolean bareFinRead;
     private Frame.CloseAck ackSent;
     private Frame.CloseAck ackRead;
-    private boolean doneSent;
     private Frame.Done doneRead;
     /** A closing that waits for messages: how many there must be, and what then follows. */
     private long awaited;
@@ -314,7 +313,6 @@ final class Session {
             finish("closed", NORMAL, "");
         } else if (peerClose == null) {
             whenArrived(ack.sent(), () -> {
-                doneSent = true;
                 write(new Frame.Done(freeze()).encode());
                 fin();
                 finish("closed", ownClose.code(), ownClose.reason());

@@ -38,9 +38,14 @@ final class Stack {
     private static final int LINK_STREAMS = 8;
     private static final long STREAM_BUFFER = 300_000;
     private static final Duration IDLE = Duration.ofSeconds(30);
+    /** Less than a case has, so that a handshake that hangs is told as what it is. */
+    private static final Duration CONNECT = Duration.ofSeconds(8);
 
     /** kwik's own limit for a datagram forgets the tag of 16 bytes that encryption adds to the packet. */
     private static final int TAG = 16;
+    /** The type and length of a DATAGRAM frame, as kwik counts them. */
+    private static final int FRAME_HEADER = 3;
+    private static final int LEAST_FRAME = 128;
 
     /** How a connection ended. A code is there unless it was lost. */
     record End(boolean byPeer, Kind kind, long code, String reason) {
@@ -50,6 +55,11 @@ final class Stack {
             /** CONNECTION_CLOSE of type 0x1c. */
             TRANSPORT,
             LOST
+        }
+
+        /** Whether the peer's application closed with this code. */
+        boolean isOfPeer(long withCode) {
+            return byPeer && kind == Kind.APPLICATION && code == withCode;
         }
 
         boolean isTlsAlert() {
@@ -158,6 +168,11 @@ final class Stack {
             queue.add(payload);
         }
 
+        /** Whether the peer takes datagrams that are long enough for the protocol (section 3.2). */
+        boolean peerTakesDatagrams() {
+            return quic.canSendDatagram() && quic.maxDatagramDataSize() + FRAME_HEADER >= LEAST_FRAME;
+        }
+
         /** The longest payload of one datagram. */
         int largestDatagram() {
             return quic.maxDatagramDataSize() - TAG;
@@ -179,11 +194,16 @@ final class Stack {
             return new End(false, End.Kind.LOST, 0, event.closeReason().name());
         }
         boolean transport = event.hasTransportError();
-        long code = transport ? event.transportErrorCode() : event.hasApplicationError() ? event.applicationErrorCode() : 0;
-        return new End(false, transport ? End.Kind.TRANSPORT : End.Kind.APPLICATION, code, event.errorDescription());
+        // Code 0 is no error for kwik, whose code it may be.
+        Long code = transport ? event.transportErrorCode() : event.applicationErrorCode();
+        return new End(false, transport ? End.Kind.TRANSPORT : End.Kind.APPLICATION, code == null ? 0 : code,
+            event.errorDescription());
     }
 
-    /** Prepares to dial; connect() on the client connection that is returned then does. Without identity, no certificate is presented. */
+    /**
+     * Prepares to dial; connect() on the client connection that is returned then does. Without identity, no
+     * certificate is presented.
+     */
     static Connection dialer(InetSocketAddress address, Identity identity, Identity.Trust trust,
             boolean datagrams, Events events) throws IOException {
         Observer observer = new Observer(events);
@@ -193,7 +213,7 @@ final class Stack {
             .socketFactory(destination -> new DatagramSocket(0, InetAddress.getLoopbackAddress()))
             .applicationProtocol(ALPN)
             .maxIdleTimeout(IDLE)
-            .connectTimeout(Duration.ofSeconds(9))
+            .connectTimeout(CONNECT)
             .defaultStreamReceiveBufferSize(STREAM_BUFFER)
             .maxOpenPeerInitiatedBidirectionalStreams(STREAMS)
             .maxOpenPeerInitiatedUnidirectionalStreams(LINK_STREAMS)
