@@ -550,9 +550,7 @@ impl<T: Transport> Peer<T> {
         let link = &mut self.links[index];
         link.next_number += 1;
         if let Err(why) = self.transport.send_datagram(link.conn, datagram) {
-            if !link.over() {
-                self.trouble.push(format!("a datagram of {} bytes was not taken: {why}", datagram.len()));
-            }
+            self.trouble.push(format!("a datagram of {} bytes was not taken: {why}", datagram.len()));
         }
     }
 
