@@ -60,6 +60,8 @@ export class Link {
   numbers = new Numbers();
   /** Sessions that the peer opens and somebody serves. @type {Queue<Session>} */
   arrivals = new Queue();
+  /** Those that nobody serves. @type {Queue<Session>} */
+  turnedAway = new Queue();
   /** The peer's SETTINGS. @type {Deferred<import("./frames.js").Frame>} */
   #settings = new Deferred();
   /** The peer's GOAWAY. @type {Deferred<import("./frames.js").Frame>} */
@@ -159,6 +161,7 @@ export class Link {
     for (const session of this.#sessions.values()) session.lose(why);
     const error = new Error(why);
     this.arrivals.end(error);
+    this.turnedAway.end(error);
     for (const deferred of [this.#settings, this.#goaway, this.#echo, ...this.#pings.values()]) deferred.reject(error);
   }
 
@@ -192,7 +195,7 @@ export class Link {
   opened(session) {
     if (this.#goawaySent) return session.reject(Code.goingAway, "");
     if (session.id >= this.#firstRefused) this.#firstRefused = session.id + 2n;
-    if (this.serve(session)) this.arrivals.push(session);
+    (this.serve(session) ? this.arrivals : this.turnedAway).push(session);
   }
 
   sessionOver() {
