@@ -71,8 +71,8 @@ export class Link {
   #echo = new Deferred();
   /** @type {Map<string, Deferred<void>>} */
   #pings = new Map();
-  /** Whether something was written last that no peer answers: DONE, or a reset. */
-  unanswered = false;
+  /** When something was written last that no peer answers: DONE, or a reset. */
+  #unanswered = 0;
   #over = false;
   /** How many datagrams were thrown away. */
   discarded = 0;
@@ -198,13 +198,18 @@ export class Link {
     (this.serve(session) ? this.arrivals : this.turnedAway).push(session);
   }
 
+  /** DONE was written, or a reset. */
+  wroteLast() {
+    this.#unanswered = performance.now();
+  }
+
   sessionOver() {
     if (this.#goawayRead && this.sessions.every((session) => session.isOver)) this.#run(this.#closeInOrder());
   }
 
   /** Ends the link after the peer's GOAWAY, when everything on it is over. */
   async #closeInOrder() {
-    if (this.unanswered) await sleep(3 * this.#probeTimeout);
+    await sleep(this.#unanswered + 3 * this.#probeTimeout - performance.now());
     this.conn.close(Code.normal);
   }
 
@@ -364,8 +369,9 @@ export class Link {
         else this.discarded++;
       } catch (error) {
         if (!(error instanceof MalformedDatagram)) throw error;
+        const fresh = error.number !== undefined && this.numbers.add(error.number);
         const session = error.session === undefined ? undefined : this.#sessions.get(error.session);
-        if (session?.began && !session.isOver) {
+        if (fresh && session?.began && !session.isOver) {
           this.fail(Code.violation, `session ${session.id}: ${error.message}`);
         } else {
           this.discarded++;
