@@ -238,6 +238,9 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 		code, reason := session.CodeInternal, "the link could not be set up"
 		if errors.Is(err, ErrNoDatagrams) {
 			code, reason = session.CodeUnsupported, "QUIC datagrams (RFC 9221) are required"
+			if dialed != nil {
+				awaitConfirmation(conn)
+			}
 		}
 		_ = conn.CloseWithError(quic.ApplicationErrorCode(code), reason)
 		return nil, unusedError(err, e.ID())
@@ -267,6 +270,20 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 	l.start()
 	e.recheck(l)
 	return l, nil
+}
+
+// confirmationWait is how long a dialer waits for signs that its handshake is
+// confirmed before it says why it leaves at once.
+const confirmationWait = 250 * time.Millisecond
+
+// awaitConfirmation waits for the peer's link stream: a server sends it once its
+// side of the handshake is complete (RFC 9001 section 4.1.2). A CONNECTION_CLOSE
+// before that goes into a packet behind one of the handshake's, and servers that
+// have discarded the keys of the one were seen to drop the other with it.
+func awaitConfirmation(conn *quic.Conn) {
+	ctx, cancel := context.WithTimeout(conn.Context(), confirmationWait)
+	defer cancel()
+	_, _ = conn.AcceptUniStream(ctx) // or it does not come
 }
 
 // forget drops a link that has ended.
