@@ -45,7 +45,7 @@ pub fn run<T: Transport>(p: &mut Peer<T>, case: &str, target: Option<SocketAddr>
         "anonymous-refused" => anonymous_refused(p)?,
         "no-datagrams" => ended_by_peer(p, 0x07)?,
         _ => {
-            p.wait("a link", |p| p.links.iter().any(|l| l.connected))?;
+            wait_link(p, 0)?;
             on_link(p, case)?;
         }
     }
@@ -98,8 +98,23 @@ fn on_link<T: Transport>(p: &mut Peer<T>, case: &str) -> Outcome {
     end(p)
 }
 
+/// Waits for a link. One that the peer dialed comes with a session: a peer made with the library begins with `hello`, and has
+/// to read that this is rejected before anything ends.
+fn wait_link<T: Transport>(p: &mut Peer<T>, index: usize) -> Outcome {
+    p.wait("a link", |p| p.links.get(index).is_some_and(|l| l.connected))?;
+    if p.links[index].incoming {
+        let opened = |s: &&Session| !s.ours && s.open.is_some();
+        p.wait("the peer's first session", |p| p.links[index].sessions.values().any(|s| opened(&s)))?;
+        p.wait("the end of the session hello", |p| {
+            p.links[index].sessions.values().filter(opened).all(|s| s.protocol() != "hello" || s.over())
+        })?;
+    }
+    Ok(())
+}
+
 /// The end of most cases: this side says that it goes away, and the peer ends each link.
 fn end<T: Transport>(p: &mut Peer<T>) -> Outcome {
+    p.wait("the end of all sessions", |p| p.links.iter().all(|l| l.sessions.values().all(Session::over)))?;
     for index in 0..p.links.len() {
         p.go_away(index);
     }
@@ -186,7 +201,8 @@ fn handshake<T: Transport>(p: &mut Peer<T>) -> Outcome {
     let token = p.ping(0);
     p.wait("PONG", |p| p.links[0].pongs.contains(&token))?;
     p.wait("the echo of a heartbeat", |p| p.links[0].heartbeats.iter().any(|h| p.links[0].echoes.contains(h)))?;
-    p.wait("PING", |p| p.links[0].pings_answered > 0)
+    p.wait("PING", |p| p.links[0].pings_answered > 0)?;
+    served(p, "echo", "peer-closed", None, Some(0))
 }
 
 fn nothing_carried<T: Transport>(p: &Peer<T>) -> Outcome {
@@ -417,10 +433,12 @@ fn goaway<T: Transport>(p: &mut Peer<T>) -> Outcome {
 
 fn after_shutdown<T: Transport>(p: &mut Peer<T>, key: Key) -> Outcome {
     wait_over(p, key)?;
-    let s = p.session(key);
-    same("the code of CLOSE", s.peer_close.as_ref().map(|c| c.code), Some(0x05))?;
+    let (s, cause) = (p.session(key), (0x100, "maintenance"));
     check(s.done_read, || "no DONE".into())?;
-    check_end(s, "peer-closed", None, Some((1, 0)))?;
+    check_end(s, "peer-closed", Some(cause), Some((1, 0)))?;
+    let goaway = p.links[0].goaway.as_ref().map(|g| (g.cause.code, g.cause.reason.as_str()));
+    same("the cause of GOAWAY", goaway, Some(cause))?;
+    p.wait("the end of all sessions", |p| p.links[0].sessions.values().all(Session::over))?;
     check(!p.links[0].over(), || "the peer ended the link first".into())?;
     p.close_link(0, 0, "");
     Ok(())
@@ -490,7 +508,7 @@ fn one_port<T: Transport>(p: &mut Peer<T>) -> Outcome {
         let address = p.links[0].peer.ok_or("a link without an address")?;
         p.dial(address)?;
     }
-    p.wait("a second link", |p| p.links.get(1).is_some_and(|l| l.connected))?;
+    wait_link(p, 1)?;
     same("the peer's port", p.links[1].peer, p.links[0].peer)?;
     check(p.links[0].incoming != p.links[1].incoming, || "both links have the same direction".into())?;
     hello(p, 1)
