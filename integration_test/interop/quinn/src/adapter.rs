@@ -6,7 +6,9 @@ use quicpeer_interop::transport::{
     Config, Conn, Ended, Event, Transport, BIDI_STREAMS, CONNECTION_WINDOW, IDLE_TIMEOUT, MAX_DATAGRAM_FRAME,
     STREAM_WINDOW, UNI_STREAMS,
 };
-use quinn::{Connecting, Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendDatagramError, SendStream, VarInt};
+use quinn::{
+    Connecting, Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendDatagramError, SendStream, VarInt,
+};
 use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -191,14 +193,12 @@ async fn run(shared: Arc<Shared>, conn: Conn, incoming: bool, connecting: Connec
 fn closed(shared: &Shared, conn: Conn, error: ConnectionError) {
     let ended = match error {
         ConnectionError::LocallyClosed => return,
-        ConnectionError::ApplicationClosed(close) => Ended::Application {
-            code: close.error_code.into(),
-            reason: String::from_utf8_lossy(&close.reason).into(),
-        },
-        ConnectionError::ConnectionClosed(close) => Ended::Transport {
-            code: close.error_code.into(),
-            reason: String::from_utf8_lossy(&close.reason).into(),
-        },
+        ConnectionError::ApplicationClosed(close) => {
+            Ended::Application { code: close.error_code.into(), reason: String::from_utf8_lossy(&close.reason).into() }
+        }
+        ConnectionError::ConnectionClosed(close) => {
+            Ended::Transport { code: close.error_code.into(), reason: String::from_utf8_lossy(&close.reason).into() }
+        }
         ConnectionError::TransportError(e) if (0x100..=0x1ff).contains(&u64::from(e.code)) => {
             Ended::Refused(e.to_string())
         }

@@ -129,7 +129,8 @@ fn run_case<T: Transport>(options: &Options) -> ExitCode {
 
 fn play<T: Transport>(options: &Options, deadline: Instant) -> Result<Vec<report::SessionReport>, String> {
     let identity = (options.certificate.clone(), options.key.clone());
-    let loopback: SocketAddr = if options.address.is_ipv4() { ([127, 0, 0, 1], 0).into() } else { "[::1]:0".parse().expect("an address") };
+    let loopback: SocketAddr =
+        if options.address.is_ipv4() { ([127, 0, 0, 1], 0).into() } else { "[::1]:0".parse().expect("an address") };
     let config = Config {
         address: if options.role == Role::Listen { options.address } else { loopback },
         identity: (!cases::anonymous(&options.case)).then_some(identity),

@@ -66,17 +66,38 @@ pub enum Event {
     },
     /// Bytes of a stream, in order. The first ones of a stream of the peer's announce it: there is no other event
     /// for that. Ids are QUIC's.
-    Data { conn: Conn, stream: u64, bytes: Vec<u8> },
+    Data {
+        conn: Conn,
+        stream: u64,
+        bytes: Vec<u8>,
+    },
     /// The peer's FIN, behind all data.
-    Fin { conn: Conn, stream: u64 },
+    Fin {
+        conn: Conn,
+        stream: u64,
+    },
     /// The peer's RESET_STREAM.
-    Reset { conn: Conn, stream: u64, code: u64 },
+    Reset {
+        conn: Conn,
+        stream: u64,
+        code: u64,
+    },
     /// The peer's STOP_SENDING.
-    Stopped { conn: Conn, stream: u64, code: u64 },
-    Datagram { conn: Conn, bytes: Vec<u8> },
+    Stopped {
+        conn: Conn,
+        stream: u64,
+        code: u64,
+    },
+    Datagram {
+        conn: Conn,
+        bytes: Vec<u8>,
+    },
     /// The connection is over; also one that never became `Connected`. The last event of a connection, and none
     /// after [`Transport::close`].
-    Closed { conn: Conn, ended: Ended },
+    Closed {
+        conn: Conn,
+        ended: Ended,
+    },
 }
 
 /// One endpoint: a UDP socket that dials and accepts. See the head of the crate for what an adapter has to mind.
@@ -123,7 +144,7 @@ pub trait Transport: Sized {
     /// How large a datagram may be just now; None if the peer takes none at all.
     fn max_datagram(&self, conn: Conn) -> Option<usize>;
 
-    /// The smoothed round trip time, as far as it is known.
+    /// The smoothed round trip time; zero as long as it is not known.
     fn rtt(&self, conn: Conn) -> Duration;
 
     /// CONNECTION_CLOSE of type 0x1d, at once.
