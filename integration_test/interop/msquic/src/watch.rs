@@ -4,12 +4,16 @@
 use crate::outgoing;
 use msquic::{
     Api, BufferRef, Connection, ConnectionEvent, DatagramSendState, Status, StatusCode, Stream, StreamEvent,
-    StreamShutdownFlags, PARAM_CONN_CLOSE_REASON_PHRASE,
+    StreamShutdownFlags, BOOLEAN, PARAM_CONN_CLOSE_REASON_PHRASE, PARAM_CONN_DATAGRAM_SEND_ENABLED,
 };
 use quicpeer_interop::transport::{Config, Conn, Ended, Event};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
+
+/// How large a datagram may be in any case: as much as MsQuic's smallest MTU (1,248) leaves behind the headers of IPv6 and UDP
+/// (48), of a packet with the longest connection id (25), the AEAD's tag (16) and the header of the frame (3).
+const SMALLEST_LIMIT: usize = 1_156;
 
 /// The code of a close whose cause MsQuic states as a status.
 const INTERNAL_ERROR: u64 = 0x01;
@@ -86,6 +90,14 @@ impl ConnectionWatch {
             ConnectionEvent::Connected { .. } => {
                 let peer = connection.get_remote_addr()?.as_socket().ok_or(StatusCode::QUIC_STATUS_INVALID_ADDRESS)?;
                 let (incoming, certificate) = (self.incoming, self.certificate.take());
+                if incoming {
+                    // MsQuic knows the limit of a connection that it accepts before this callback is in place, and has an
+                    // event for it only later, when path MTU discovery has raised it.
+                    // SAFETY: that parameter is a BOOLEAN.
+                    let enabled: BOOLEAN =
+                        unsafe { Api::get_param_auto(connection.as_raw(), PARAM_CONN_DATAGRAM_SEND_ENABLED)? };
+                    teller.tell(News::Limit((enabled != 0).then_some(SMALLEST_LIMIT)));
+                }
                 teller.tell(News::Event(Event::Connected { conn, incoming, peer, certificate }));
             }
             ConnectionEvent::PeerStreamStarted { stream, .. } => {
