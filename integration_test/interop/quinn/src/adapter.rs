@@ -11,7 +11,7 @@ use quinn::{
 };
 use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -237,17 +237,19 @@ impl Transport for Quinn {
             .build()
             .map_err(|e| e.to_string())?;
         let in_runtime = runtime.enter();
-        let endpoint = match server {
-            Some(server) => {
-                let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
-                let mut no_tokens = quinn::ValidationTokenConfig::default();
-                no_tokens.sent(0);
-                server.transport_config(transport.clone()).validation_token_config(no_tokens);
-                Endpoint::server(server, config.address)
-            }
-            None => Endpoint::client(config.address),
-        };
-        let mut endpoint = endpoint.map_err(|e| e.to_string())?;
+        let server = server.map(|server| {
+            let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
+            let mut no_tokens = quinn::ValidationTokenConfig::default();
+            no_tokens.sent(0);
+            server.transport_config(transport.clone()).validation_token_config(no_tokens);
+            server
+        });
+        // quinn takes drafts of QUIC too, unless it is told not to.
+        let mut versions = quinn::EndpointConfig::default();
+        versions.supported_versions(vec![1]);
+        let mut endpoint = UdpSocket::bind(config.address)
+            .and_then(|socket| Endpoint::new(versions, server, socket, Arc::new(quinn::TokioRuntime)))
+            .map_err(|e| e.to_string())?;
         let mut client = quinn::ClientConfig::new(Arc::new(client));
         client.transport_config(transport);
         endpoint.set_default_client_config(client);

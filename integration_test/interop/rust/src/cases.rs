@@ -246,8 +246,8 @@ fn nothing_carried<T: Transport>(p: &Peer<T>) -> Outcome {
 fn wrong_id<T: Transport>(p: &mut Peer<T>) -> Outcome {
     p.wait("a handshake to refuse", |p| p.links.iter().any(|l| l.over()))?;
     let link = &p.links[0];
-    let refused = link.closed_here == Some(0x02) || matches!(link.ended, Some(Ended::Refused(_)));
-    check(refused, || format!("expected to refuse the handshake, got {:?}", link.ended))
+    let ended = link.closed_here == Some(0x02) || matches!(link.ended, Some(Ended::Refused(_)));
+    check(ended && p.config.has_refused(), || format!("expected to refuse the handshake, got {:?}", link.ended))
 }
 
 fn is_alert(ended: &Option<Ended>) -> bool {

@@ -3,6 +3,8 @@
 use crate::identity;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub const ALPN: &[u8] = b"quicpeer/1";
@@ -30,13 +32,33 @@ pub struct Config {
     pub datagrams: bool,
     /// The id that the peer's certificate must have.
     pub peer_id: [u8; 32],
+    /// Whether a certificate was found to be another one's.
+    refused: Arc<AtomicBool>,
 }
 
 impl Config {
+    pub fn new(
+        address: SocketAddr,
+        identity: Option<(PathBuf, PathBuf)>,
+        datagrams: bool,
+        peer_id: [u8; 32],
+    ) -> Config {
+        Config { address, identity, datagrams, peer_id, refused: Arc::default() }
+    }
+
     /// Says whether the peer is who it should be, from its certificate in DER. An adapter asks in the handshake, and
     /// refuses with bad_certificate; where its stack cannot, this crate asks again when the handshake is done.
     pub fn admits(&self, certificate: &[u8]) -> bool {
-        identity::id_of(certificate) == Some(self.peer_id)
+        let admitted = identity::id_of(certificate) == Some(self.peer_id);
+        if !admitted {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    /// Whether a certificate was refused for its key, here or in the handshake.
+    pub fn has_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
