@@ -62,7 +62,8 @@ impl Transport for MsQuic {
     const VERSION: &'static str = "2.5.1-beta";
 
     fn impossible(_role: Role, case: &str) -> Option<&'static str> {
-        (case == "one-port-x").then_some("a connection that dials cannot share the UDP port of a listener")
+        (case == "one-port")
+            .then_some("MsQuic refuses to dial from a UDP port that a listener has, shared or not: address in use")
     }
 
     fn bind(config: &Config) -> Result<MsQuic, String> {
@@ -248,9 +249,8 @@ impl MsQuic {
 
     fn send_stops(&mut self) {
         let now = Instant::now();
-        let (due, later) = std::mem::take(&mut self.stops).into_iter().partition(|stop| stop.at <= now);
+        let (due, later): (Vec<Stop>, _) = std::mem::take(&mut self.stops).into_iter().partition(|stop| stop.at <= now);
         self.stops = later;
-        let due: Vec<Stop> = due;
         for stop in due {
             self.shut_down(stop.conn, stop.stream, StreamShutdownFlags::ABORT_RECEIVE, stop.code);
         }

@@ -47,7 +47,8 @@ fn load(registration: &Registration, config: &Config, credential: CredentialConf
     if config.datagrams {
         settings = settings.set_DatagramReceiveEnabled();
     }
-    // MsQuic does not judge the chain, but shows the certificate, in DER, to the callback, which judges it. OpenSSL checks the
+    // MsQuic does not judge the chain, but shows the certificate, in DER, to the callback, which judges it; a client without
+    // one is shown as an empty one. OpenSSL checks the
     // peer's possession of the key in any case.
     let credential = credential.set_credential_flags(
         CredentialFlags::NO_CERTIFICATE_VALIDATION
