@@ -48,8 +48,7 @@ fn load(registration: &Registration, config: &Config, credential: CredentialConf
         settings = settings.set_DatagramReceiveEnabled();
     }
     // MsQuic does not judge the chain, but shows the certificate, in DER, to the callback, which judges it; a client without
-    // one is shown as an empty one. OpenSSL checks the
-    // peer's possession of the key in any case.
+    // one has an empty one there. OpenSSL checks the peer's possession of the key in any case.
     let credential = credential.set_credential_flags(
         CredentialFlags::NO_CERTIFICATE_VALIDATION
             | CredentialFlags::INDICATE_CERTIFICATE_RECEIVED
