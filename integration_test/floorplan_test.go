@@ -98,6 +98,8 @@ func TestFloorPlan(t *testing.T) {
 				// A program that stands for the stack used bare.
 			case inModule(imported, quicGo):
 				require.Equal(t, "quicpeer", folder, "%s imports %s: only one package knows the QUIC stack", p.ImportPath, imported)
+			case imported == "golang.org/x/net/quic" && p.ImportPath == module+"/integration_test/interop/xnet":
+				// A peer on that stack.
 			case folder == "quicpeer" && (imported == "golang.org/x/net/ipv4" || imported == "golang.org/x/sys/unix"):
 				// quic-go's batch reads take messages of the one; the other has
 				// the system calls of receive offload. quic-go needs both itself.

@@ -3,6 +3,7 @@ package quicpeer
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -118,6 +119,11 @@ type Config struct {
 	// QLogDir is where a qlog file is written for each connection. Empty: the
 	// environment variable QLOGDIR; if that is empty too, none is written.
 	QLogDir string
+	// KeyLogWriter, if set, gets the secrets of every connection, in the NSS
+	// key log format, so that tools such as Wireshark can read what was
+	// captured. Whoever has them can read it, too: for debugging only. Writes
+	// are serialized.
+	KeyLogWriter io.Writer
 }
 
 // checked returns a copy with the defaults filled in.

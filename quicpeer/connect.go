@@ -154,6 +154,7 @@ func (e *Endpoint) connect(ctx context.Context, address, host string, port uint1
 		return nil, e.ifClosing(err)
 	}
 	tlsConfig := e.identity.ClientTLS(ALPN, verify, address)
+	tlsConfig.KeyLogWriter = e.config.KeyLogWriter
 	conn, addr, err := race(ctx, addrs, func(ctx context.Context, to netip.AddrPort) (*quic.Conn, error) {
 		return e.transport.Dial(ctx, net.UDPAddrFromAddrPort(to), tlsConfig, e.quicConfig())
 	}, func(c *quic.Conn) {

@@ -136,7 +136,9 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 		VerifySourceAddress: func(net.Addr) bool { return e.admission.mustProve(time.Now()) },
 		ConnContext:         e.admitConnection,
 	}
-	e.listener, err = e.transport.Listen(e.identity.ServerTLS(ALPN, currentTrust{e}, config.AllowAnonymous), e.quicConfig())
+	tlsConfig := e.identity.ServerTLS(ALPN, currentTrust{e}, config.AllowAnonymous)
+	tlsConfig.KeyLogWriter = config.KeyLogWriter
+	e.listener, err = e.transport.Listen(tlsConfig, e.quicConfig())
 	if err != nil {
 		e.closeTransport()
 		return nil, fmt.Errorf("quicpeer: %w", err)
