@@ -100,6 +100,7 @@ fn on_link<T: Transport>(p: &mut Peer<T>, case: &str) -> Outcome {
 
 /// The end of most cases: this side says that it goes away, and the peer ends each link.
 fn end<T: Transport>(p: &mut Peer<T>) -> Outcome {
+    p.wait("the end of all sessions", |p| p.links.iter().all(|l| l.sessions.values().all(Session::over)))?;
     for index in 0..p.links.len() {
         p.go_away(index);
     }
@@ -186,7 +187,8 @@ fn handshake<T: Transport>(p: &mut Peer<T>) -> Outcome {
     let token = p.ping(0);
     p.wait("PONG", |p| p.links[0].pongs.contains(&token))?;
     p.wait("the echo of a heartbeat", |p| p.links[0].heartbeats.iter().any(|h| p.links[0].echoes.contains(h)))?;
-    p.wait("PING", |p| p.links[0].pings_answered > 0)
+    p.wait("PING", |p| p.links[0].pings_answered > 0)?;
+    served(p, "echo", "peer-closed", None, Some(0))
 }
 
 fn nothing_carried<T: Transport>(p: &Peer<T>) -> Outcome {
@@ -417,10 +419,12 @@ fn goaway<T: Transport>(p: &mut Peer<T>) -> Outcome {
 
 fn after_shutdown<T: Transport>(p: &mut Peer<T>, key: Key) -> Outcome {
     wait_over(p, key)?;
-    let s = p.session(key);
-    same("the code of CLOSE", s.peer_close.as_ref().map(|c| c.code), Some(0x05))?;
+    let (s, cause) = (p.session(key), (0x100, "maintenance"));
     check(s.done_read, || "no DONE".into())?;
-    check_end(s, "peer-closed", None, Some((1, 0)))?;
+    check_end(s, "peer-closed", Some(cause), Some((1, 0)))?;
+    let goaway = p.links[0].goaway.as_ref().map(|g| (g.cause.code, g.cause.reason.as_str()));
+    same("the cause of GOAWAY", goaway, Some(cause))?;
+    p.wait("the end of all sessions", |p| p.links[0].sessions.values().all(Session::over))?;
     check(!p.links[0].over(), || "the peer ended the link first".into())?;
     p.close_link(0, 0, "");
     Ok(())

@@ -2,7 +2,7 @@
 //! sessions that the other side opens.
 
 use crate::codec::{put_integer, Body, Cursor, Fragment, Frame, FrameReader, Settings, PADDING};
-use crate::session::{Action, Answer, Session, StreamEnd, Violation, VIOLATION};
+use crate::session::{Action, Answer, Cause, Session, StreamEnd, Violation, VIOLATION};
 use crate::transport::{Config, Conn, Ended, Event, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -74,7 +74,7 @@ impl Numbers {
 
 #[derive(Clone, Debug)]
 pub struct GoAway {
-    pub code: u64,
+    pub cause: Cause,
     pub first_refused: u64,
 }
 
@@ -96,7 +96,8 @@ pub struct Link {
     pub closed_here: Option<u64>,
     /// Whether anything of the peer's was on it: a stream or a datagram.
     pub carried: bool,
-    pub own_stream: u64,
+    /// None if it could not be opened, as the link is over already.
+    pub own_stream: Option<u64>,
     pub settings: Option<Settings>,
     pub goaway: Option<GoAway>,
     pub goaway_sent: bool,
@@ -127,7 +128,7 @@ impl Link {
             ended: None,
             closed_here: None,
             carried: false,
-            own_stream: 0,
+            own_stream: None,
             settings: None,
             goaway: None,
             goaway_sent: false,
@@ -161,9 +162,9 @@ impl Link {
         self.opened << 2 | u64::from(self.incoming)
     }
 
-    /// Sessions that the peer opened.
+    /// Sessions that the peer opened, without the one with which it may begin a link.
     pub fn served(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.values().filter(|s| !s.ours && s.open.is_some())
+        self.sessions.values().filter(|s| !s.ours && s.open.is_some() && s.protocol() != "hello")
     }
 
     /// The lowest session id of the peer's that was not acted on, and now never will be.
@@ -404,12 +405,12 @@ impl<T: Transport> Peer<T> {
         self.links[index].connected = true;
         match self.transport.open_stream(conn, false) {
             Ok(stream) => {
-                self.links[index].own_stream = stream;
+                self.links[index].own_stream = Some(stream);
                 let settings = Frame::Settings(Settings { instance: Some(self.instance), ..Settings::default() });
                 let settings = settings.encode_with(&self.more_settings);
                 self.transport.write(conn, stream, &[&[0x00], &settings[..], &self.more_frames[..]].concat());
             }
-            Err(why) => self.trouble.push(format!("the link stream cannot be opened: {why}")),
+            Err(why) => eprintln!("the link stream cannot be opened: {why}"),
         }
         if self.config.datagrams {
             self.heartbeat(index);
@@ -514,13 +515,13 @@ impl<T: Transport> Peer<T> {
         match frame {
             Frame::Settings(settings) if link.settings.is_none() => link.settings = Some(settings),
             _ if link.settings.is_none() => return Err("another frame before SETTINGS"),
-            Frame::GoAway { code, first_refused, .. } => {
+            Frame::GoAway { code, reason, first_refused, .. } => {
                 let lowest = link.goaway.as_ref().map_or(first_refused, |g| g.first_refused.min(first_refused));
-                link.goaway = Some(GoAway { code, first_refused: lowest });
+                link.goaway = Some(GoAway { cause: Cause { code, reason }, first_refused: lowest });
             }
             Frame::Ping(token) => {
                 link.pings_answered += 1;
-                self.transport.write(link.conn, link.own_stream, &Frame::Pong(token).encode());
+                self.write_link(index, &Frame::Pong(token).encode());
             }
             Frame::Pong(token) => {
                 link.pongs.insert(token);
@@ -550,9 +551,7 @@ impl<T: Transport> Peer<T> {
         let link = &mut self.links[index];
         link.next_number += 1;
         if let Err(why) = self.transport.send_datagram(link.conn, datagram) {
-            if !link.over() {
-                self.trouble.push(format!("a datagram of {} bytes was not taken: {why}", datagram.len()));
-            }
+            self.trouble.push(format!("a datagram of {} bytes was not taken: {why}", datagram.len()));
         }
     }
 
@@ -709,7 +708,9 @@ impl<T: Transport> Peer<T> {
 
     pub fn write_link(&mut self, index: usize, bytes: &[u8]) {
         let link = &self.links[index];
-        self.transport.write(link.conn, link.own_stream, bytes);
+        if let Some(stream) = link.own_stream {
+            self.transport.write(link.conn, stream, bytes);
+        }
     }
 
     pub fn write_session(&mut self, key: Key, bytes: &[u8]) {

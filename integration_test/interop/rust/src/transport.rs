@@ -117,7 +117,7 @@ pub trait Transport: Sized {
     /// STOP_SENDING. The peer's RESET_STREAM, if it comes, is still an event: it shows the peer's code.
     fn stop_sending(&mut self, conn: Conn, stream: u64, code: u64);
 
-    /// Hands one datagram to the stack.
+    /// Hands one datagram to the stack. An error is for what the stack does not take, not for a connection that is over.
     fn send_datagram(&mut self, conn: Conn, bytes: &[u8]) -> Result<(), String>;
 
     /// How large a datagram may be just now; None if the peer takes none at all.
