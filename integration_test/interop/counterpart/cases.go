@@ -310,12 +310,14 @@ func messages(ctx context.Context, c *counterpart) error {
 // late is the case early, in which one message comes too late.
 func late(ctx context.Context, c *counterpart) error {
 	err := c.until(ctx, "a late message", func() bool {
-		for _, l := range c.endpoint.Links() {
-			if l.Datagrams.MessageDrops[datagram.ReasonLate] == 1 {
-				return true
-			}
+		late := uint64(0)
+		for _, s := range c.sessions.all() { // while its stream lasts, the session counts it
+			late += s.Stats().Local.Late
 		}
-		return false
+		for _, l := range c.endpoint.Links() {
+			late += l.Datagrams.MessageDrops[datagram.ReasonLate]
+		}
+		return late == 1
 	})
 	if err != nil {
 		return err
