@@ -45,7 +45,7 @@ pub fn run<T: Transport>(p: &mut Peer<T>, case: &str, target: Option<SocketAddr>
         "anonymous-refused" => anonymous_refused(p)?,
         "no-datagrams" => ended_by_peer(p, 0x07)?,
         _ => {
-            p.wait("a link", |p| p.links.iter().any(|l| l.connected))?;
+            wait_link(p, 0)?;
             on_link(p, case)?;
         }
     }
@@ -96,6 +96,20 @@ fn on_link<T: Transport>(p: &mut Peer<T>, case: &str) -> Outcome {
         _ => return Err("an unknown case".into()),
     }
     end(p)
+}
+
+/// Waits for a link. One that the peer dialed comes with a session: a peer made with the library begins with `hello`, and has
+/// to read that this is rejected before anything ends.
+fn wait_link<T: Transport>(p: &mut Peer<T>, index: usize) -> Outcome {
+    p.wait("a link", |p| p.links.get(index).is_some_and(|l| l.connected))?;
+    if p.links[index].incoming {
+        let opened = |s: &&Session| !s.ours && s.open.is_some();
+        p.wait("the peer's first session", |p| p.links[index].sessions.values().any(|s| opened(&s)))?;
+        p.wait("the end of the session hello", |p| {
+            p.links[index].sessions.values().filter(opened).all(|s| s.protocol() != "hello" || s.over())
+        })?;
+    }
+    Ok(())
 }
 
 /// The end of most cases: this side says that it goes away, and the peer ends each link.
@@ -494,7 +508,7 @@ fn one_port<T: Transport>(p: &mut Peer<T>) -> Outcome {
         let address = p.links[0].peer.ok_or("a link without an address")?;
         p.dial(address)?;
     }
-    p.wait("a second link", |p| p.links.get(1).is_some_and(|l| l.connected))?;
+    wait_link(p, 1)?;
     same("the peer's port", p.links[1].peer, p.links[0].peer)?;
     check(p.links[0].incoming != p.links[1].incoming, || "both links have the same direction".into())?;
     hello(p, 1)
