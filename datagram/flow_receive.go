@@ -336,8 +336,8 @@ func (f *Flow) roomToReceive(messages, bytes int) bool {
 
 // Settle returns how long it is still worth waiting for stragglers, when the peer says that it sent so many messages,
 // and that end is the last datagram number it used, plus one. That is 0 if the counts agree, or if every number below end
-// that is missing has been noticed to be missing for the grace: by the arrival of a higher number; or, if there is none,
-// since the given time. What is missing may have been of another session: only the peer knows.
+// that is missing has been noticed to be missing for the grace: by the arrival of a higher number, or at the given
+// time if there was none. What is missing may have been of another session: only the peer knows.
 func (f *Flow) Settle(now time.Time, sent, end uint64, since time.Time, grace time.Duration) (wait time.Duration) {
 	m := f.mux
 	m.recv.mu.Lock()
@@ -350,6 +350,9 @@ func (f *Flow) Settle(now time.Time, sent, end uint64, since time.Time, grace ti
 	}
 	if n, ok := m.recv.numbers.newestMissing(end); ok {
 		if noticed, ok := m.recv.timeline.passed(n); ok {
+			if noticed.After(since) { // it was above all others then
+				noticed = since
+			}
 			wait = max(wait, noticed.Add(grace).Sub(now))
 		}
 	}

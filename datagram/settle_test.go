@@ -27,11 +27,11 @@ func TestSettle(t *testing.T) {
 	m.pass(20 * time.Millisecond)
 	m.handle(message(4, 0, "e"), "4: 3 is noticed to be missing")
 	m.pass(10 * time.Millisecond)
-	settle(grace-30*time.Millisecond, 4, 3, 0, "1 was noticed 30 ms ago")
-	settle(grace-10*time.Millisecond, 5, 5, 0, "3 was noticed 10 ms ago")
+	settle(grace-30*time.Millisecond, 4, 3, 60*time.Millisecond, "1 was noticed 30 ms ago")
+	settle(grace-10*time.Millisecond, 5, 5, 60*time.Millisecond, "3 was noticed 10 ms ago")
 	settle(grace-5*time.Millisecond, 6, 6, 55*time.Millisecond, "5 is above what was seen")
 	m.handle(message(3, 2, "d"), "3, of another session")
-	settle(grace-30*time.Millisecond, 4, 5, 0, "1 is what is still missing")
+	settle(grace-30*time.Millisecond, 4, 5, 60*time.Millisecond, "1 is what is still missing")
 	m.pass(grace - 30*time.Millisecond)
 	settle(0, 4, 5, 0, "missing for the grace")
 	m.handle(message(1, 0, "b"), "1, after all")
@@ -51,6 +51,19 @@ func TestSettleReordered(t *testing.T) {
 	m.pass(time.Millisecond)
 	m.handle(message(1, 0, "x"), "1 is not")
 	require.Equal(t, grace-time.Millisecond, f.Settle(m.now, 6, 6, m.now, grace))
+}
+
+// A number that was missing from the beginning is not waited for longer because others come meanwhile.
+func TestSettleNeverWaitsLongerThanTheGrace(t *testing.T) {
+	m := newTestMux(t, MuxConfig{Client: true})
+	f := m.open(0, FlowConfig{})
+	began := m.now
+	require.Equal(t, grace, f.Settle(m.now, 3, 3, began, grace), "all three are above what was seen")
+	m.pass(grace / 2)
+	m.handle(message(2, 0, "x"), "0 and 1 are below it now")
+	require.Equal(t, grace/2, f.Settle(m.now, 3, 3, began, grace))
+	m.pass(grace / 2)
+	require.Zero(t, f.Settle(m.now, 3, 3, began, grace))
 }
 
 // What has fallen out of the window, or out of the timeline, is not waited for longer than the grace.

@@ -424,14 +424,14 @@ async def begin_shutdown(peer, hold=False):
     await accepted(session, b"")
     session.send_message(b"go")
     await link.until("GOAWAY", lambda: link.goaway_read)
-    check("the code of GOAWAY", link.goaway_read.code, 0x05)
+    check("the code of GOAWAY", link.goaway_read.code, 0x100)
     return session
 
 
 async def end_shutdown(peer, session):
     await session.until("the end of both directions", session.over)
     check("the session's end", session.end, "peer-closed")
-    check("the code of CLOSE", session.code, 0x05)
+    check("the code of CLOSE", session.code, 0x100)
     if session.done_read is None:
         raise Failure("the session ended without DONE")
     ending = await ended(peer)

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/oneportnet/quicpeer/certs"
@@ -77,11 +78,14 @@ type counterpart struct {
 	endpoint *quicpeer.Endpoint
 	sessions sessionLog
 	attempts chan struct{} // one for each connection that came in, as far as it has room
+	asked    atomic.Bool   // the peer has sent OPEN
+	late     atomic.Bool   // a message came too late
+	knocked  chan struct{} // closed when there is a link, if it is this side that dials
 	shut     chan error    // what became of the shutdown that the peer asked for
 }
 
 func parse() (*counterpart, error) {
-	c := &counterpart{attempts: make(chan struct{}, 16), shut: make(chan error, 1)}
+	c := &counterpart{attempts: make(chan struct{}, 16), knocked: make(chan struct{}), shut: make(chan error, 1)}
 	flags := flag.NewFlagSet("counterpart", flag.ContinueOnError)
 	flags.StringVar(&c.role, "role", "", "dial or listen")
 	flags.StringVar(&c.name, "case", "", "what to play")
@@ -132,6 +136,10 @@ func (c *counterpart) play(ctx context.Context) (err error) {
 			default:
 			}
 			return nil
+		},
+		AdmitSession: func(*quicpeer.Incoming) bool {
+			c.asked.Store(true)
+			return true
 		},
 	})
 	if err != nil {

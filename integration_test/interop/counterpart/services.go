@@ -34,13 +34,17 @@ func (c *counterpart) serve(ctx context.Context) {
 			f(s)
 		})
 	}
-	handle("echo", func(s *session.Session) { echo(ctx, s) })
+	handle("echo", func(s *session.Session) { c.echo(ctx, s) })
 	handle("close", func(s *session.Session) { _ = s.CloseWithError(ctx, closeCode, closeReason) })
 	handle("abort", func(s *session.Session) { _ = s.Abort(abortCode) })
 	handle("shutdown", func(s *session.Session) {
-		if _, err := s.Receive(ctx); err == nil {
-			c.shut <- c.shutDown(ctx)
+		if _, err := s.Receive(ctx); err != nil {
+			return
 		}
+		if c.role == "dial" {
+			<-c.knocked
+		}
+		c.shut <- c.shutDown(ctx)
 	})
 	c.endpoint.Handle("reject", func(in *session.Incoming) {
 		_ = in.Reject(rejectCode, rejectReason, rejectRetry) // or it was taken back
@@ -52,7 +56,7 @@ func (c *counterpart) serve(ctx context.Context) {
 }
 
 // echo sends back what comes, until the peer ends the session.
-func echo(ctx context.Context, s *session.Session) {
+func (c *counterpart) echo(ctx context.Context, s *session.Session) {
 	signals := make(chan struct{})
 	go func() {
 		defer close(signals)
@@ -65,6 +69,9 @@ func echo(ctx context.Context, s *session.Session) {
 	}()
 	for {
 		b, err := s.Receive(ctx)
+		if c.name == "early" && string(b) == "on" {
+			c.awaitLate(ctx)
+		}
 		if err != nil || s.Send(ctx, b) != nil {
 			break
 		}
