@@ -2,6 +2,7 @@
 //! hands it what arrives there, and looks at what came of it.
 
 use boring::rand::rand_bytes;
+use octets::{BufferTooShortError, Octets};
 use quicpeer_interop::transport::{
     Config, Conn, Ended, Event, Transport, ALPN, BIDI_STREAMS, CONNECTION_WINDOW, IDLE_TIMEOUT, STREAM_WINDOW, UNI_STREAMS,
 };
@@ -179,6 +180,24 @@ fn new_id() -> Result<ConnectionId<'static>, String> {
     Ok(ConnectionId::from_vec(id.to_vec()))
 }
 
+/// The length of the first of the QUIC packets in a UDP datagram (RFC 9000, section 12.2). quiche would find out itself,
+/// but throws the rest of a datagram away with a packet whose keys it has dropped, and with it the CONNECTION_CLOSE of
+/// a client that does not know yet whether it has to use Handshake or 1-RTT (quiche's issue 1834).
+fn first_packet(datagram: &mut [u8]) -> usize {
+    let Ok(header) = Header::from_slice(datagram, ID_LENGTH) else { return datagram.len() };
+    let end = || -> Result<usize, BufferTooShortError> {
+        let mut octets = Octets::with_slice(datagram);
+        octets.skip(7 + header.dcid.len() + header.scid.len())?;
+        if header.ty == Type::Initial {
+            octets.get_bytes_with_varint_length()?;
+        }
+        let length = octets.get_varint()?;
+        Ok(octets.off() + length as usize)
+    };
+    let long = matches!(header.ty, Type::Initial | Type::ZeroRTT | Type::Handshake);
+    long.then(end).and_then(Result::ok).map_or(datagram.len(), |end| end.min(datagram.len()))
+}
+
 impl Quiche {
     fn add_link(&mut self, quic: Connection, incoming: bool, peer: SocketAddr) -> Conn {
         self.last += 1;
@@ -223,8 +242,8 @@ impl Quiche {
         self.links.values_mut().find_map(|link| link.events.pop_front())
     }
 
-    fn receive(&mut self, packet: &mut [u8], from: SocketAddr) {
-        let Ok(header) = Header::from_slice(packet, ID_LENGTH) else { return };
+    fn receive(&mut self, datagram: &mut [u8], from: SocketAddr) {
+        let Ok(header) = Header::from_slice(datagram, ID_LENGTH) else { return };
         let conn = match self.routes.get(header.dcid.as_ref()) {
             Some(&conn) => conn,
             None if self.accepts && header.ty == Type::Initial && quiche::version_is_supported(header.version) => {
@@ -236,8 +255,14 @@ impl Quiche {
             None => return,
         };
         let Some(link) = self.links.get_mut(&conn) else { return };
-        // quiche closes the connection itself where an error calls for that.
-        let _ = link.quic.recv(packet, RecvInfo { from, to: self.address });
+        let mut rest = datagram;
+        while !rest.is_empty() {
+            let length = first_packet(rest);
+            let (packet, more) = rest.split_at_mut(length);
+            // quiche closes the connection itself where an error calls for that.
+            let _ = link.quic.recv(packet, RecvInfo { from, to: self.address });
+            rest = more;
+        }
         link.look();
     }
 
@@ -359,7 +384,7 @@ impl Transport for Quiche {
     }
 
     fn poll(&mut self, deadline: Instant) -> Option<Event> {
-        let mut packet = [0; LARGEST_PACKET];
+        let mut buffer = [0; LARGEST_PACKET];
         loop {
             // All that has happened, before anything is sent: answers share packets then.
             if let Some(event) = self.next_event() {
@@ -377,8 +402,8 @@ impl Transport for Quiche {
             let wait = until.saturating_duration_since(now).max(TICK);
             // An error is a timeout, or news of the peer's port that quiche has no use for.
             if self.socket.set_read_timeout(Some(wait)).is_ok() {
-                if let Ok((length, from)) = self.socket.recv_from(&mut packet) {
-                    self.receive(&mut packet[..length], from);
+                if let Ok((length, from)) = self.socket.recv_from(&mut buffer) {
+                    self.receive(&mut buffer[..length], from);
                 }
             }
         }
