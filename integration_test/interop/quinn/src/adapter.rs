@@ -6,10 +6,12 @@ use quicpeer_interop::transport::{
     Config, Conn, Ended, Event, Transport, BIDI_STREAMS, CONNECTION_WINDOW, IDLE_TIMEOUT, MAX_DATAGRAM_FRAME,
     STREAM_WINDOW, UNI_STREAMS,
 };
-use quinn::{Connecting, Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendDatagramError, SendStream, VarInt};
+use quinn::{
+    Connecting, Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendDatagramError, SendStream, VarInt,
+};
 use rustls::pki_types::CertificateDer;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{mpsc, Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -191,14 +193,12 @@ async fn run(shared: Arc<Shared>, conn: Conn, incoming: bool, connecting: Connec
 fn closed(shared: &Shared, conn: Conn, error: ConnectionError) {
     let ended = match error {
         ConnectionError::LocallyClosed => return,
-        ConnectionError::ApplicationClosed(close) => Ended::Application {
-            code: close.error_code.into(),
-            reason: String::from_utf8_lossy(&close.reason).into(),
-        },
-        ConnectionError::ConnectionClosed(close) => Ended::Transport {
-            code: close.error_code.into(),
-            reason: String::from_utf8_lossy(&close.reason).into(),
-        },
+        ConnectionError::ApplicationClosed(close) => {
+            Ended::Application { code: close.error_code.into(), reason: String::from_utf8_lossy(&close.reason).into() }
+        }
+        ConnectionError::ConnectionClosed(close) => {
+            Ended::Transport { code: close.error_code.into(), reason: String::from_utf8_lossy(&close.reason).into() }
+        }
         ConnectionError::TransportError(e) if (0x100..=0x1ff).contains(&u64::from(e.code)) => {
             Ended::Refused(e.to_string())
         }
@@ -237,17 +237,19 @@ impl Transport for Quinn {
             .build()
             .map_err(|e| e.to_string())?;
         let in_runtime = runtime.enter();
-        let endpoint = match server {
-            Some(server) => {
-                let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
-                let mut no_tokens = quinn::ValidationTokenConfig::default();
-                no_tokens.sent(0);
-                server.transport_config(transport.clone()).validation_token_config(no_tokens);
-                Endpoint::server(server, config.address)
-            }
-            None => Endpoint::client(config.address),
-        };
-        let mut endpoint = endpoint.map_err(|e| e.to_string())?;
+        let server = server.map(|server| {
+            let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
+            let mut no_tokens = quinn::ValidationTokenConfig::default();
+            no_tokens.sent(0);
+            server.transport_config(transport.clone()).validation_token_config(no_tokens);
+            server
+        });
+        // quinn takes drafts of QUIC too, unless it is told not to.
+        let mut versions = quinn::EndpointConfig::default();
+        versions.supported_versions(vec![1]);
+        let mut endpoint = UdpSocket::bind(config.address)
+            .and_then(|socket| Endpoint::new(versions, server, socket, Arc::new(quinn::TokioRuntime)))
+            .map_err(|e| e.to_string())?;
         let mut client = quinn::ClientConfig::new(Arc::new(client));
         client.transport_config(transport);
         endpoint.set_default_client_config(client);

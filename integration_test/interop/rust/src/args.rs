@@ -129,13 +129,14 @@ fn run_case<T: Transport>(options: &Options) -> ExitCode {
 
 fn play<T: Transport>(options: &Options, deadline: Instant) -> Result<Vec<report::SessionReport>, String> {
     let identity = (options.certificate.clone(), options.key.clone());
-    let loopback: SocketAddr = if options.address.is_ipv4() { ([127, 0, 0, 1], 0).into() } else { "[::1]:0".parse().expect("an address") };
-    let config = Config {
-        address: if options.role == Role::Listen { options.address } else { loopback },
-        identity: (!cases::anonymous(&options.case)).then_some(identity),
-        datagrams: options.case != "no-datagrams",
-        peer_id: options.peer_id,
-    };
+    let loopback: SocketAddr =
+        if options.address.is_ipv4() { ([127, 0, 0, 1], 0).into() } else { "[::1]:0".parse().expect("an address") };
+    let config = Config::new(
+        if options.role == Role::Listen { options.address } else { loopback },
+        (!cases::anonymous(&options.case)).then_some(identity),
+        options.case != "no-datagrams",
+        options.peer_id,
+    );
     waiting_for("the socket");
     let transport = T::bind(&config)?;
     if options.role == Role::Listen {

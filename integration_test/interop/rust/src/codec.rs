@@ -157,7 +157,9 @@ impl Frame {
                     out.push(0x01);
                     put_bytes(out, &instance);
                 }
-                for (id, value) in [(0x02, s.max_message), (0x03, s.max_signal), (0x04, s.max_signals), (0x05, s.window)] {
+                for (id, value) in
+                    [(0x02, s.max_message), (0x03, s.max_signal), (0x04, s.max_signals), (0x05, s.window)]
+                {
                     if let Some(n) = value {
                         let mut integer = Vec::new();
                         put_integer(&mut integer, n);
@@ -313,7 +315,7 @@ impl FrameReader {
     }
 
     /// The next known frame, once it is there as a whole. Unknown ones are skipped without keeping them.
-    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             let skipped = self.skip.min(self.buffer.len() as u64);
             self.buffer.drain(..skipped as usize);

@@ -264,7 +264,7 @@ impl<T: Transport> Peer<T> {
                 return Err(format!("waited for {what}, but the link is over: {ends:?}"));
             }
             if Instant::now() >= self.deadline {
-                return Err(format!("no {what} in time"));
+                return Err(format!("waited in vain for {what}"));
             }
             self.step(self.deadline);
         }
@@ -470,7 +470,7 @@ impl<T: Transport> Peer<T> {
         session.reader.push(bytes);
         // One at a time: what is served in between decides about the next one.
         while self.session(key).read_end.is_none() {
-            let next = self.with(key, |s| s.reader.next());
+            let next = self.with(key, |s| s.reader.next_frame());
             match next {
                 Ok(None) => break,
                 Ok(Some(frame)) => self.judge(key, |s| s.on_frame(frame, now)),
@@ -499,7 +499,7 @@ impl<T: Transport> Peer<T> {
         }
         loop {
             let entry = self.links[index].peer_streams.entry(stream).or_default();
-            let done = match entry.reader.next() {
+            let done = match entry.reader.next_frame() {
                 Ok(None) => return,
                 Ok(Some(frame)) => self.on_link_frame(index, frame),
                 Err(_) => Err("a frame of the link that cannot be read"),

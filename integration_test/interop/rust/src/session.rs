@@ -1,6 +1,6 @@
 //! One session (PROTOCOL.md, section 8): what is read changes its state, and leaves actions for its stream.
 
-use crate::codec::{Frame, FrameReader, Fragment, Received, MAX_SIGNAL};
+use crate::codec::{Fragment, Frame, FrameReader, Received, MAX_SIGNAL};
 use crate::report::SessionReport;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -93,7 +93,6 @@ pub struct Session {
     pub awaited: Option<Awaited>,
     pub peer_sent: Option<u64>,
     pub peer_received: Option<u64>,
-    pub peer_late: Option<u64>,
 
     pub messages: VecDeque<Vec<u8>>,
     pub fragmented: u64,
@@ -137,7 +136,6 @@ impl Session {
             awaited: None,
             peer_sent: None,
             peer_received: None,
-            peer_late: None,
             messages: VecDeque::new(),
             fragmented: 0,
             incomplete: BTreeMap::new(),
@@ -213,7 +211,7 @@ impl Session {
     pub fn take_signal(&mut self) -> Option<Vec<u8>> {
         let signal = self.signals.pop_front()?;
         self.signals_taken += 1;
-        if !self.close_ack_sent {
+        if self.write_end.is_none() && !self.close_ack_sent {
             self.write(&Frame::SignalAck { taken: self.signals_taken });
         }
         Some(signal)
@@ -347,7 +345,7 @@ impl Session {
                 }
                 self.close_ack_read = true;
                 self.peer_sent = Some(sent);
-                self.note_received(received);
+                self.peer_received = Some(received.received);
                 self.awaited.get_or_insert(Awaited { since: now, sent: Some((sent, end)) });
             }
             Frame::Done(counts) if self.close_ack_sent && self.own_close.is_none() && !self.done_read => {
@@ -355,7 +353,7 @@ impl Session {
                     return Err("DONE with counts that cannot be");
                 }
                 self.done_read = true;
-                self.note_received(counts);
+                self.peer_received = Some(counts.received);
             }
             _ => return Err("a frame out of order"),
         }
@@ -364,11 +362,6 @@ impl Session {
 
     fn unanswered(&self) -> bool {
         self.ours && self.answer.is_none() && !self.close_ack_read
-    }
-
-    fn note_received(&mut self, counts: Received) {
-        self.peer_received = Some(counts.received);
-        self.peer_late = Some(counts.late);
     }
 
     pub fn on_fin(&mut self, now: Instant) -> Result<(), Violation> {
@@ -460,9 +453,9 @@ impl Session {
 
     /// Goes on with the close, as far as it can; `complete` says that there is nothing more to wait for.
     pub fn go_on_closing(&mut self, complete: bool) {
-        let Some(awaited) = self.waits_for_stragglers().filter(|_| complete) else {
+        if !complete || self.waits_for_stragglers().is_none() {
             return self.end_crossed();
-        };
+        }
         self.frozen = true;
         let counts = Received { received: self.received, late: self.late, dropped: 0 };
         if self.peer_close.is_some() && self.write_end.is_none() {
@@ -478,7 +471,6 @@ impl Session {
                 self.finish();
             }
         } else if self.close_ack_read && self.write_end.is_none() {
-            debug_assert!(awaited.sent.is_some());
             self.write(&Frame::Done(counts));
             self.done_sent = true;
             self.finish();

@@ -3,6 +3,8 @@
 use crate::identity;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub const ALPN: &[u8] = b"quicpeer/1";
@@ -30,13 +32,33 @@ pub struct Config {
     pub datagrams: bool,
     /// The id that the peer's certificate must have.
     pub peer_id: [u8; 32],
+    /// Whether a certificate was found to be another one's.
+    refused: Arc<AtomicBool>,
 }
 
 impl Config {
+    pub fn new(
+        address: SocketAddr,
+        identity: Option<(PathBuf, PathBuf)>,
+        datagrams: bool,
+        peer_id: [u8; 32],
+    ) -> Config {
+        Config { address, identity, datagrams, peer_id, refused: Arc::default() }
+    }
+
     /// Says whether the peer is who it should be, from its certificate in DER. An adapter asks in the handshake, and
     /// refuses with bad_certificate; where its stack cannot, this crate asks again when the handshake is done.
     pub fn admits(&self, certificate: &[u8]) -> bool {
-        identity::id_of(certificate) == Some(self.peer_id)
+        let admitted = identity::id_of(certificate) == Some(self.peer_id);
+        if !admitted {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    /// Whether a certificate was refused for its key, here or in the handshake.
+    pub fn has_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -66,17 +88,38 @@ pub enum Event {
     },
     /// Bytes of a stream, in order. The first ones of a stream of the peer's announce it: there is no other event
     /// for that. Ids are QUIC's.
-    Data { conn: Conn, stream: u64, bytes: Vec<u8> },
+    Data {
+        conn: Conn,
+        stream: u64,
+        bytes: Vec<u8>,
+    },
     /// The peer's FIN, behind all data.
-    Fin { conn: Conn, stream: u64 },
+    Fin {
+        conn: Conn,
+        stream: u64,
+    },
     /// The peer's RESET_STREAM.
-    Reset { conn: Conn, stream: u64, code: u64 },
+    Reset {
+        conn: Conn,
+        stream: u64,
+        code: u64,
+    },
     /// The peer's STOP_SENDING.
-    Stopped { conn: Conn, stream: u64, code: u64 },
-    Datagram { conn: Conn, bytes: Vec<u8> },
+    Stopped {
+        conn: Conn,
+        stream: u64,
+        code: u64,
+    },
+    Datagram {
+        conn: Conn,
+        bytes: Vec<u8>,
+    },
     /// The connection is over; also one that never became `Connected`. The last event of a connection, and none
     /// after [`Transport::close`].
-    Closed { conn: Conn, ended: Ended },
+    Closed {
+        conn: Conn,
+        ended: Ended,
+    },
 }
 
 /// One endpoint: a UDP socket that dials and accepts. See the head of the crate for what an adapter has to mind.
@@ -123,7 +166,7 @@ pub trait Transport: Sized {
     /// How large a datagram may be just now; None if the peer takes none at all.
     fn max_datagram(&self, conn: Conn) -> Option<usize>;
 
-    /// The smoothed round trip time, as far as it is known.
+    /// The smoothed round trip time; zero as long as it is not known.
     fn rtt(&self, conn: Conn) -> Duration;
 
     /// CONNECTION_CLOSE of type 0x1d, at once.

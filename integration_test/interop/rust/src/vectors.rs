@@ -39,7 +39,7 @@ fn hex(text: &str) -> Result<Vec<u8>, String> {
     if text == "-" {
         return Ok(Vec::new());
     }
-    if text.len() % 2 != 0 || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return Err("bad hexadecimal".into());
     }
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).map_err(|e| e.to_string())).collect()
@@ -69,7 +69,8 @@ pub fn run(frames: &str, datagrams: &str) -> Result<usize, String> {
             return Err("a file without vectors".into());
         }
         for block in all {
-            check(&block).map_err(|why| format!("{}: {why}", block.find("name").unwrap_or("a vector without a name")))?;
+            check(&block)
+                .map_err(|why| format!("{}: {why}", block.find("name").unwrap_or("a vector without a name")))?;
             tried += 1;
         }
     }
@@ -88,7 +89,7 @@ fn read_all(wire: &[u8]) -> (Vec<Frame>, &'static str) {
     let (mut reader, mut frames) = (FrameReader::default(), Vec::new());
     reader.push(wire);
     let outcome = loop {
-        match reader.next() {
+        match reader.next_frame() {
             Ok(Some(frame)) => frames.push(frame),
             Ok(None) if reader.between_frames() => break "end",
             Ok(None) => break "truncated",
