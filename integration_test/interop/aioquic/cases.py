@@ -127,6 +127,7 @@ async def run_handshake(peer):
     await link.until("PONG", lambda: token in link.pongs)
     link.heartbeat(token)
     await link.until("the echo of a heartbeat", lambda: token in link.echoes)
+    check_served_echo(await served(link, "echo"), 0)
 
 
 async def run_open(peer):

@@ -447,17 +447,11 @@ func onePort(ctx context.Context, c *counterpart) error {
 			return fmt.Errorf("the second link: %w", err)
 		}
 	}
-	var ways []bool
-	err := c.until(ctx, "the second link", func() bool {
-		for _, l := range c.endpoint.Links() {
-			if !slices.Contains(ways, l.Dialed) {
-				ways = append(ways, l.Dialed)
-			}
-		}
-		return len(ways) == 2
-	})
-	if err != nil {
+	if err := wantSessions("closed", "peer-closed", "peer-closed")(ctx, c); err != nil {
 		return err
 	}
-	return wantSessions("closed", "peer-closed", "peer-closed")(ctx, c)
+	if c.role == "dial" && len(c.attempts) != 1 {
+		return fmt.Errorf("the peer has dialed %d links, want 1", len(c.attempts))
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ const WINDOW = 8_192n;
 const MAX_INCOMPLETE = 8;
 const MAX_INCOMPLETE_BYTES = 256 * 1_024;
 const INCOMPLETE_MS = 1_000;
+const MAX_PAST = 256;
 
 /** The datagram numbers that have come, and when the gaps between them were noticed. */
 export class Numbers {
@@ -27,12 +28,12 @@ export class Numbers {
   }
 
   /**
-   * When the last of the missing numbers below `end` was noticed; those above the highest were so at `read`.
+   * When the last of the missing numbers below `end` was noticed, which was at `read` at the latest.
    * @param {bigint} end @param {number} read
    */
   noticed(end, read) {
     if (end > this.#end) return read;
-    return Math.max(0, ...[...this.#missing].filter(([n]) => n < end).map(([, at]) => at));
+    return Math.max(0, ...[...this.#missing].filter(([n]) => n < end).map(([, at]) => Math.min(at, read)));
   }
 }
 
@@ -75,6 +76,8 @@ export class Assembler {
   #giveUp(message) {
     this.#incomplete.delete(message);
     this.#past.add(message);
+    const [oldest] = this.#past;
+    if (this.#past.size > MAX_PAST) this.#past.delete(oldest);
   }
 
   #expire() {

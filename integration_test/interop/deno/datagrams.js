@@ -18,11 +18,12 @@ const NAMES = new Map(Object.entries(KINDS).map(([name, id]) => [id, name]));
 const LARGEST = 2n ** 62n - 2n;
 const HEARTBEAT_SIZE = 20;
 
-/** A datagram that cannot be read. `session` is the one to blame, if its id could be read. */
+/** A datagram that cannot be read. `session` is the one to blame; it and the number are there if they could be read. */
 export class MalformedDatagram extends Error {
-  /** @param {string} message @param {bigint} [session] */
-  constructor(message, session) {
+  /** @param {string} message @param {bigint} [number] @param {bigint} [session] */
+  constructor(message, number, session) {
     super(message);
+    this.number = number;
     this.session = session;
   }
 }
@@ -61,11 +62,14 @@ function encodeBody(d) {
 export function decodeDatagram(bytes) {
   const fields = new Fields(bytes);
   /** @type {bigint | undefined} */
+  let seen;
+  /** @type {bigint | undefined} */
   let session;
   try {
     const kind = NAMES.get(fields.int()) ?? "unknown";
     const number = fields.int();
     if (number > LARGEST) throw new Violation("number above 2^62-2");
+    seen = number;
     switch (kind) {
       case "message":
         return { kind, number, session: fields.int(), payload: fields.rest() };
@@ -100,6 +104,6 @@ export function decodeDatagram(bytes) {
     }
   } catch (error) {
     if (!(error instanceof Violation)) throw error;
-    throw new MalformedDatagram(error.message, session);
+    throw new MalformedDatagram(error.message, seen, session);
   }
 }

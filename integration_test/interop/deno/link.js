@@ -60,6 +60,8 @@ export class Link {
   numbers = new Numbers();
   /** Sessions that the peer opens and somebody serves. @type {Queue<Session>} */
   arrivals = new Queue();
+  /** Those that nobody serves. @type {Queue<Session>} */
+  turnedAway = new Queue();
   /** The peer's SETTINGS. @type {Deferred<import("./frames.js").Frame>} */
   #settings = new Deferred();
   /** The peer's GOAWAY. @type {Deferred<import("./frames.js").Frame>} */
@@ -69,8 +71,8 @@ export class Link {
   #echo = new Deferred();
   /** @type {Map<string, Deferred<void>>} */
   #pings = new Map();
-  /** Whether something was written last that no peer answers: DONE, or a reset. */
-  unanswered = false;
+  /** When something was written last that no peer answers: DONE, or a reset. */
+  #unanswered = 0;
   #over = false;
   /** How many datagrams were thrown away. */
   discarded = 0;
@@ -159,6 +161,7 @@ export class Link {
     for (const session of this.#sessions.values()) session.lose(why);
     const error = new Error(why);
     this.arrivals.end(error);
+    this.turnedAway.end(error);
     for (const deferred of [this.#settings, this.#goaway, this.#echo, ...this.#pings.values()]) deferred.reject(error);
   }
 
@@ -192,7 +195,12 @@ export class Link {
   opened(session) {
     if (this.#goawaySent) return session.reject(Code.goingAway, "");
     if (session.id >= this.#firstRefused) this.#firstRefused = session.id + 2n;
-    if (this.serve(session)) this.arrivals.push(session);
+    (this.serve(session) ? this.arrivals : this.turnedAway).push(session);
+  }
+
+  /** DONE was written, or a reset. */
+  wroteLast() {
+    this.#unanswered = performance.now();
   }
 
   sessionOver() {
@@ -201,7 +209,7 @@ export class Link {
 
   /** Ends the link after the peer's GOAWAY, when everything on it is over. */
   async #closeInOrder() {
-    if (this.unanswered) await sleep(3 * this.#probeTimeout);
+    await sleep(this.#unanswered + 3 * this.#probeTimeout - performance.now());
     this.conn.close(Code.normal);
   }
 
@@ -361,8 +369,9 @@ export class Link {
         else this.discarded++;
       } catch (error) {
         if (!(error instanceof MalformedDatagram)) throw error;
+        const fresh = error.number !== undefined && this.numbers.add(error.number);
         const session = error.session === undefined ? undefined : this.#sessions.get(error.session);
-        if (session?.began && !session.isOver) {
+        if (fresh && session?.began && !session.isOver) {
           this.fail(Code.violation, `session ${session.id}: ${error.message}`);
         } else {
           this.discarded++;

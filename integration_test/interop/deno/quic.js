@@ -68,7 +68,7 @@ export class ReceiveStream {
 
   /** Sends STOP_SENDING. Its code is 0, whatever one would like. */
   async stop() {
-    await this.#reader.cancel();
+    await this.#reader.cancel().catch(() => {}); // it fails if the stream is gone
   }
 }
 

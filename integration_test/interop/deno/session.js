@@ -228,9 +228,9 @@ export class Session {
 
   // --- Frames
 
-  /** @param {import("./frames.js").Frame} frame */
+  /** Nothing can follow a bare FIN. @param {import("./frames.js").Frame} frame */
   #write(frame) {
-    this.writeRaw(encodeFrame(frame));
+    if (!this.#finSent) this.writeRaw(encodeFrame(frame));
   }
 
   /** @param {bigint} code @param {string} reason @param {Uint8Array} trailing */
@@ -273,12 +273,17 @@ export class Session {
       if (reader.inside) throw new Violation("FIN inside a frame");
       await this.#readFin();
     } catch (error) {
-      if (!(error instanceof Aborted)) return this.#link.failed(error);
-      this.#setCause("aborted", error.code, "");
-      // The answer is RESET_STREAM with the same code. Deno sends it when a stream is finished that the peer has stopped.
-      await sleep(STOP_MS);
+      if (error instanceof Aborted) {
+        this.#setCause("aborted", error.code, "");
+        // The answer is RESET_STREAM with the same code. Deno sends it when a stream is finished that the peer has stopped.
+        await sleep(STOP_MS);
+      } else if (error instanceof Violation && this.cause) {
+        await this.#stream?.receive.stop(); // it concerns nobody any more
+      } else {
+        return this.#link.failed(error);
+      }
       this.#finish();
-      this.#link.unanswered = true;
+      this.#link.wroteLast();
     }
     this.isOver = true;
     this.#over.resolve();
@@ -405,7 +410,7 @@ export class Session {
     this.#frozen = true;
     if (bare) return;
     this.#write({ type: "DONE", received: this.received, late: this.late, dropped: 0n });
-    this.#link.unanswered = true;
+    this.#link.wroteLast();
     this.#finish();
   }
 
@@ -422,8 +427,8 @@ export class Session {
       this.#setCause("rejected", Code.internal, "");
     } else if (!this.cause && !this.#closeRead) {
       await this.#readClose(Code.normal, "", undefined);
+      this.#setCause("peer-closed", Code.normal, ""); // a close of one's own stays unconfirmed
     }
-    // What the peer still owes will not come.
     if (!this.cause) this.#setCause("lost", 0n, "FIN instead of CLOSE_ACK");
     this.#finish();
   }

@@ -68,12 +68,18 @@ export class Stage {
   }
 
   /**
-   * The link of the case; `both` makes a dialer listen as well.
+   * The link of the case; `both` makes a dialer listen as well. A peer that dials begins with a session that nobody
+   * serves, which is waited for: some cases end the link soon.
    * @param {{ anonymous?: boolean, both?: boolean, settings?: Uint8Array, frames?: Uint8Array }} how
    */
   async link(how = {}) {
     if (how.both && !this.#listens) this.#endpoint.listen();
-    return await this.#start(await this.#connect(how.anonymous), how);
+    const link = await this.#start(await this.#connect(how.anonymous), how);
+    if (this.#listens) {
+      const hello = await this.until("the session that the peer begins with", link.turnedAway.next());
+      await this.until("the end of the session that the peer begins with", hello.over);
+    }
+    return link;
   }
 
   /** A second link, the other way, by the same two ports. @param {Link} first */
