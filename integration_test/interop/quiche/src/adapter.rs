@@ -3,10 +3,11 @@
 
 use boring::rand::rand_bytes;
 use octets::{BufferTooShortError, Octets};
-use quicpeer_interop::transport::{
-    Config, Conn, Ended, Event, Transport, ALPN, BIDI_STREAMS, CONNECTION_WINDOW, IDLE_TIMEOUT, STREAM_WINDOW, UNI_STREAMS,
-};
 use quiche::{Connection, ConnectionId, Error, Header, RecvInfo, Shutdown, Type};
+use quicpeer_interop::transport::{
+    Config, Conn, Ended, Event, Transport, ALPN, BIDI_STREAMS, CONNECTION_WINDOW, IDLE_TIMEOUT, STREAM_WINDOW,
+    UNI_STREAMS,
+};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
