@@ -86,9 +86,13 @@ final class Cases {
     void listen(InetSocketAddress address)
             throws IOException, GeneralSecurityException, Waits.Failure, InterruptedException {
         DatagramSocket socket = new DatagramSocket(address);
-        Stack.listen(socket, identity, link, link::attach);
+        Stack.listen(socket, identity, !name.equals("no-datagrams"), link, link::attach);
         System.out.println("listening 127.0.0.1:" + socket.getLocalPort());
-        refused();
+        if (name.equals("no-datagrams")) {
+            noDatagrams();
+        } else {
+            refused();
+        }
     }
 
     private void begin() throws IOException {

@@ -238,8 +238,8 @@ final class Stack {
      * Listens on the port. kwik's server asks no client for a certificate, and so the peer is nobody. It is
      * told of when its handshake is complete.
      */
-    static void listen(DatagramSocket socket, Identity identity, Events events, Consumer<Connection> established)
-            throws GeneralSecurityException, IOException {
+    static void listen(DatagramSocket socket, Identity identity, boolean datagrams, Events events,
+            Consumer<Connection> established) throws GeneralSecurityException, IOException {
         Observer observer = new Observer(events);
         char[] password = "of the key in memory".toCharArray();
         KeyStore store = KeyStore.getInstance("PKCS12");
@@ -285,7 +285,7 @@ final class Stack {
 
             @Override
             public boolean enableDatagramExtension() {
-                return true;
+                return datagrams;
             }
         });
         connector.start();
