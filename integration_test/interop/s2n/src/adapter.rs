@@ -1,7 +1,7 @@
 //! s2n-quic behind the transport trait. s2n-quic runs in a thread of its own, with a task for each connection and for
 //! each direction of a stream; what happens there goes through one channel to the thread that polls.
 
-use crate::observer::{code, ended, Facts, Observed, Observer};
+use crate::observer::{code, Facts, Observed, Observer};
 use crate::tls;
 use bytes::Bytes;
 use quicpeer_interop::transport::{
@@ -195,9 +195,10 @@ async fn receive_datagram(handle: &Handle) -> Option<Bytes> {
 }
 
 /// Sees a connection through, once its handshake is complete.
-async fn run(shared: Arc<Shared>, incoming: bool, connection: Connection) {
-    let observed = connection.query_event_context(|o: &Observed| (o.conn, o.facts.subscribe()));
-    let (Ok((conn, mut facts)), Ok(peer)) = (observed, connection.remote_addr()) else { return };
+async fn run(shared: Arc<Shared>, incoming: bool, mut connection: Connection) {
+    // If it has ended already, the observer has said so.
+    let Ok(peer) = connection.remote_addr() else { return };
+    let Ok(Some((conn, mut facts))) = connection.query_event_context_mut(Observed::take) else { return };
     let (handle, mut acceptor) = connection.split();
     let link = Link {
         handle: handle.clone(),
@@ -354,9 +355,9 @@ impl Transport for S2n {
         let connecting = client.connect(Connect::new(to).with_server_name("peer.invalid"));
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            match connecting.await {
-                Ok(connection) => run(shared, false, connection).await,
-                Err(error) => shared.tell(Event::Closed { conn, ended: ended(error) }),
+            // The observer tells of an attempt that fails.
+            if let Ok(connection) = connecting.await {
+                run(shared, false, connection).await;
             }
         });
         drop(in_runtime);

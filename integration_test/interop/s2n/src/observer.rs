@@ -1,13 +1,13 @@
 //! What s2n-quic tells in its events only: the peer's certificate, its RESET_STREAM behind one's own STOP_SENDING, its
-//! STOP_SENDING before the next write, the type of its CONNECTION_CLOSE, handshakes that fail on the server's side, the
-//! round trip time and the size of packets.
+//! STOP_SENDING before the next write, the type of its CONNECTION_CLOSE, connections that end before a server's
+//! application or a client's has got them, the round trip time and the size of packets.
 
 use crate::adapter::Shared;
 use quicpeer_interop::transport::{Conn, Ended, Event};
 use s2n_quic::connection::Error;
 use s2n_quic::provider::event::events::{
-    ConnectionCloseFrameReceived, ConnectionClosed, Frame, FrameReceived, HandshakeStatus, HandshakeStatusUpdated,
-    MtuUpdated, RecoveryMetrics, TlsExporterReady, TransportParametersReceived,
+    ConnectionCloseFrameReceived, ConnectionClosed, Frame, FrameReceived, MtuUpdated,
+    RecoveryMetrics, TlsExporterReady, TransportParametersReceived,
 };
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Location, Subscriber};
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ pub async fn code(facts: &mut watch::Receiver<Facts>, of: impl Fn(&Facts) -> Opt
     of(&known)
 }
 
-pub fn ended(error: Error) -> Ended {
+fn ended(error: Error) -> Ended {
     match error {
         Error::Transport { code, initiator: Location::Local, .. } if (0x100..=0x1ff).contains(&code.as_u64()) => {
             Ended::Refused(error.to_string())
@@ -56,10 +56,18 @@ pub struct Observer {
 
 /// What belongs to one connection.
 pub struct Observed {
-    pub conn: Conn,
-    pub facts: watch::Sender<Facts>,
-    incoming: bool,
-    complete: bool,
+    conn: Conn,
+    facts: watch::Sender<Facts>,
+    /// Whether the adapter has taken it over, and tells of its end.
+    taken: bool,
+}
+
+impl Observed {
+    /// Takes the connection over, unless it has ended.
+    pub fn take(&mut self) -> Option<(Conn, watch::Receiver<Facts>)> {
+        self.taken = self.facts.borrow().ended.is_none();
+        self.taken.then(|| (self.conn, self.facts.subscribe()))
+    }
 }
 
 impl Subscriber for Observer {
@@ -69,18 +77,13 @@ impl Subscriber for Observer {
         Observed {
             conn: self.dialed.unwrap_or_else(|| self.shared.next()),
             facts: watch::Sender::default(),
-            incoming: self.dialed.is_none(),
-            complete: false,
+            taken: false,
         }
     }
 
     fn on_tls_exporter_ready(&mut self, observed: &mut Observed, _: &ConnectionMeta, event: &TlsExporterReady) {
         let chain = event.session.peer_cert_chain_der().ok();
         observed.facts.send_modify(|f| f.certificate = chain.and_then(|chain| chain.into_iter().next()));
-    }
-
-    fn on_handshake_status_updated(&mut self, observed: &mut Observed, _: &ConnectionMeta, event: &HandshakeStatusUpdated) {
-        observed.complete |= matches!(event.status, HandshakeStatus::Complete { .. });
     }
 
     fn on_transport_parameters_received(
@@ -131,8 +134,7 @@ impl Subscriber for Observer {
         let conn = observed.conn;
         observed.facts.send_modify(|f| {
             let ended = f.closed_by_peer.take().unwrap_or_else(|| ended(event.error));
-            // The application never sees a connection whose handshake failed here.
-            if observed.incoming && !observed.complete {
+            if !observed.taken {
                 self.shared.tell(Event::Closed { conn, ended: ended.clone() });
             }
             f.ended = Some(ended);
