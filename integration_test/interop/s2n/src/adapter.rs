@@ -11,6 +11,7 @@ use quicpeer_interop::Role;
 use s2n_quic::application;
 use s2n_quic::client::Connect;
 use s2n_quic::connection::{Connection, Handle};
+use s2n_quic::provider::connection_id::default::Format as ConnectionIds;
 use s2n_quic::provider::datagram::default::{DatagramError, Endpoint as Datagrams, Receiver, Sender};
 use s2n_quic::provider::io::tokio::{Builder as IoBuilder, Provider as Io};
 use s2n_quic::provider::limits::Limits;
@@ -257,6 +258,13 @@ fn datagrams() -> Result<Datagrams, String> {
     builder.map_err(text)?.build().map_err(text)
 }
 
+/// Once s2n-quic has changed to another of the peer's connection ids, it drops the peer's handshake packets, which still
+/// come from the first: a client would not see that the server refuses its certificate. So it does not change by itself.
+fn connection_ids() -> Result<ConnectionIds, String> {
+    let builder = ConnectionIds::builder().with_handshake_connection_id_rotation(false);
+    builder.map_err(text)?.build().map_err(text)
+}
+
 fn limits() -> Result<Limits, String> {
     Limits::new()
         .with_max_idle_timeout(IDLE_TIMEOUT)
@@ -277,6 +285,8 @@ fn listen(config: &Config, tls: tls::Server, shared: &Arc<Shared>) -> Result<Ser
         .map_err(text)?
         .with_limits(limits()?)
         .map_err(text)?
+        .with_connection_id(connection_ids()?)
+        .map_err(text)?
         .with_connection_close_formatter(tls::Alerts)
         .map_err(text)?
         .with_event(Observer { shared: shared.clone(), dialed: None })
@@ -294,6 +304,8 @@ fn client(config: &Config, tls: tls::Client, shared: &Arc<Shared>, conn: Conn) -
         .with_io(io(SocketAddr::new(config.address.ip(), 0))?)
         .map_err(text)?
         .with_limits(limits()?)
+        .map_err(text)?
+        .with_connection_id(connection_ids()?)
         .map_err(text)?
         .with_connection_close_formatter(tls::Alerts)
         .map_err(text)?

@@ -6,8 +6,8 @@ use crate::adapter::Shared;
 use quicpeer_interop::transport::{Conn, Ended, Event};
 use s2n_quic::connection::Error;
 use s2n_quic::provider::event::events::{
-    ConnectionCloseFrameReceived, ConnectionClosed, Frame, FrameReceived, MtuUpdated,
-    RecoveryMetrics, TlsExporterReady, TransportParametersReceived,
+    ConnectionCloseFrameReceived, ConnectionClosed, Frame, FrameReceived, MtuUpdated, RecoveryMetrics, TlsExporterReady,
+    TransportParametersReceived,
 };
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Location, Subscriber};
 use std::collections::HashMap;
