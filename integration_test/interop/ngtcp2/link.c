@@ -25,19 +25,19 @@ static void keep(buf *b, span s) {
 	buf_add(b, s.p, s.len);
 }
 
-static session *find_stream(link *l, int64_t stream) {
+static session *find_stream(peer_link *l, int64_t stream) {
 	session *s = l->sessions;
 	while (s && s->stream != stream) s = s->next;
 	return s;
 }
 
-static session *find_id(link *l, uint64_t id) {
+static session *find_id(peer_link *l, uint64_t id) {
 	session *s = l->sessions;
 	while (s && s->id != id) s = s->next;
 	return s;
 }
 
-static session *session_new(link *l, int64_t stream, bool opener) {
+static session *session_new(peer_link *l, int64_t stream, bool opener) {
 	session *s = calloc(1, sizeof *s);
 	if (!s) abort();
 	*s = (session){.link = l, .stream = stream, .opener = opener, .next = l->sessions,
@@ -62,7 +62,7 @@ const char *session_end(const session *s) {
 	return "lost";
 }
 
-bool link_quiet(const link *l) {
+bool link_quiet(const peer_link *l) {
 	for (const session *s = l->sessions; s; s = s->next)
 		if (!session_over(s)) return false;
 	return true;
@@ -70,7 +70,7 @@ bool link_quiet(const link *l) {
 
 // ---- datagrams out
 
-static void send_dgram(link *l, dgram *d) {
+static void send_dgram(peer_link *l, dgram *d) {
 	buf out = {0};
 	d->number = l->number++;
 	dgram_encode(&out, d);
@@ -78,11 +78,11 @@ static void send_dgram(link *l, dgram *d) {
 	buf_free(&out);
 }
 
-void link_dgram(link *l, uint64_t kind, uint64_t session, span payload) {
+void link_dgram(peer_link *l, uint64_t kind, uint64_t session, span payload) {
 	send_dgram(l, &(dgram){.kind = kind, .session = session, .payload = payload});
 }
 
-void link_heartbeat(link *l) {
+void link_heartbeat(peer_link *l) {
 	uint8_t token[8];
 	stack_random(token, sizeof token);
 	memcpy(&l->heartbeat, token, 8);
@@ -127,21 +127,21 @@ void session_bundle(session *s, const span *payloads, size_t n, size_t padding) 
 
 // ---- frames out
 
-void link_frame(link *l, const frame *f) {
+void link_frame(peer_link *l, const frame *f) {
 	buf out = {0};
 	frame_encode(&out, f);
 	stack_write(l->conn, l->out, out.p, out.len, false);
 	buf_free(&out);
 }
 
-void link_ping(link *l) {
+void link_ping(peer_link *l) {
 	uint8_t token[8];
 	stack_random(token, sizeof token);
 	memcpy(&l->ping, token, 8);
 	link_frame(l, &(frame){.type = F_PING, .v = {{.s = {token, 8}}}});
 }
 
-void link_goaway(link *l) {
+void link_goaway(peer_link *l) {
 	// Every stream that was seen has been answered one way or the other.
 	uint64_t first = l->incoming_seen << 1 | (l->client ? 1 : 0);
 	l->goaway_sent = true;
@@ -164,7 +164,7 @@ void session_write(session *s, const frame *f, bool fin) {
 	begin_wait(s, s->close_sent ? s->code : s->peer_code);
 }
 
-session *session_open_odd(link *l, const char *protocol, span metadata, span behind) {
+session *session_open_odd(peer_link *l, const char *protocol, span metadata, span behind) {
 	int64_t stream = stack_open(l->conn, true);
 	if (stream < 0) return NULL;
 	session *s = session_new(l, stream, true);
@@ -177,11 +177,11 @@ session *session_open_odd(link *l, const char *protocol, span metadata, span beh
 	return s;
 }
 
-session *session_open(link *l, const char *protocol, span metadata) {
+session *session_open(peer_link *l, const char *protocol, span metadata) {
 	return session_open_odd(l, protocol, metadata, (span){0});
 }
 
-uint64_t session_next_id(const link *l) {
+uint64_t session_next_id(const peer_link *l) {
 	uint64_t n = 0;
 	for (const session *s = l->sessions; s; s = s->next) n += s->opener;
 	return n << 1 | (l->client ? 0 : 1);
@@ -191,7 +191,7 @@ static void deliver(session *s, span payload);
 
 // The messages that came before their session go to it first, in their order.
 static void deliver_early(session *s, bool take) {
-	link *l = s->link;
+	peer_link *l = s->link;
 	size_t kept = 0;
 	for (size_t i = 0; i < l->early_n; i++) {
 		if (l->early[i].session != s->id) {
@@ -269,7 +269,7 @@ void session_abort(session *s, uint64_t code) {
 	stop_and_reset(s, code);
 }
 
-static void link_violation(link *l, const char *reason) { stack_close(l->conn, CODE_VIOLATION, reason); }
+static void link_violation(peer_link *l, const char *reason) { stack_close(l->conn, CODE_VIOLATION, reason); }
 
 // ---- frames in
 
@@ -384,7 +384,7 @@ static void session_fin(session *s) {
 	}
 }
 
-static bool uni_frame(link *l, const frame *f) {
+static bool uni_frame(peer_link *l, const frame *f) {
 	const field *v = f->v;
 	if ((f->type == F_SETTINGS) == l->settings_read) return false; // first, and once
 	switch (f->type) {
@@ -407,7 +407,7 @@ static bool uni_frame(link *l, const frame *f) {
 	}
 }
 
-static void uni_data(link *l, int64_t stream, const uint8_t *data, size_t len, bool fin) {
+static void uni_data(peer_link *l, int64_t stream, const uint8_t *data, size_t len, bool fin) {
 	uni *u = l->unis;
 	while (u && u->stream != stream) u = u->next;
 	if (!u) {
@@ -449,7 +449,7 @@ static void uni_data(link *l, int64_t stream, const uint8_t *data, size_t len, b
 	else if (fin) link_violation(l, "the link stream ended");
 }
 
-void link_stream_data(link *l, int64_t stream, const uint8_t *data, size_t len, bool fin) {
+void link_stream_data(peer_link *l, int64_t stream, const uint8_t *data, size_t len, bool fin) {
 	if (stream & 2) {
 		uni_data(l, stream, data, len, fin);
 		return;
@@ -472,7 +472,13 @@ void link_stream_data(link *l, int64_t stream, const uint8_t *data, size_t len, 
 	else if (fin) session_fin(s);
 }
 
-void link_stream_reset(link *l, int64_t stream, uint64_t code) {
+static void read_abort(session *s, uint64_t code) {
+	if (!s->answer_set) s->answer_code = code;
+	s->answer_set = true;
+	session_abort(s, code);
+}
+
+void link_stream_reset(peer_link *l, int64_t stream, uint64_t code) {
 	if (stream & 2) {
 		for (const uni *u = l->unis; u; u = u->next)
 			if (u->stream == stream && u->link_stream) link_violation(l, "the link stream was reset");
@@ -481,20 +487,20 @@ void link_stream_reset(link *l, int64_t stream, uint64_t code) {
 	session *s = find_stream(l, stream);
 	if (!s || s->reset_read) return;
 	s->reset_read = true;
-	session_abort(s, code);
+	read_abort(s, code);
 }
 
-void link_stream_stopped(link *l, int64_t stream, uint64_t code) {
+void link_stream_stopped(peer_link *l, int64_t stream, uint64_t code) {
 	l->stopped_stream = stream;
 	l->stopped_code = code;
 	session *s = find_stream(l, stream);
 	if (!s || s->stop_read) return;
 	s->stop_read = true;
-	session_abort(s, code);
+	read_abort(s, code);
 }
 
 // The stack has seen the last of both directions, resets included.
-void link_stream_gone(link *l, int64_t stream) {
+void link_stream_gone(peer_link *l, int64_t stream) {
 	session *s = find_stream(l, stream);
 	if (s && s->aborted) s->reset_read = s->reset_sent = true;
 }
@@ -512,7 +518,7 @@ static void deliver(session *s, span payload) {
 	serve_message(s, payload);
 }
 
-static void expire_early(link *l, uint64_t now) {
+static void expire_early(peer_link *l, uint64_t now) {
 	while (l->early_n && now >= l->early[0].at + SECOND) {
 		l->early_bytes -= l->early[0].payload.len;
 		buf_free(&l->early[0].payload);
@@ -521,7 +527,7 @@ static void expire_early(link *l, uint64_t now) {
 	}
 }
 
-static void message_in(link *l, uint64_t id, span payload) {
+static void message_in(peer_link *l, uint64_t id, span payload) {
 	bool ours = (id & 1) == (l->client ? 0 : 1);
 	session *s = find_id(l, id);
 	if (s && (session_over(s) || s->aborted || rejected(s))) s->late++;
@@ -575,7 +581,7 @@ static assembly *find_part(session *s, const dgram *d) {
 	return place;
 }
 
-static void fragment_in(link *l, const dgram *d) {
+static void fragment_in(peer_link *l, const dgram *d) {
 	session *s = find_id(l, d->session);
 	if (!s || !(s->opener || s->accept_sent) || s->aborted || rejected(s) || s->frozen) {
 		l->dropped++;
@@ -610,7 +616,7 @@ static void fragment_in(link *l, const dgram *d) {
 }
 
 // Marks a number as seen; false if it was, or is too old to tell.
-static bool see(link *l, uint64_t n) {
+static bool see(peer_link *l, uint64_t n) {
 	if (!l->any_seen || n > l->highest) {
 		uint64_t from = l->any_seen ? l->highest + 1 : 0;
 		if (n - from >= SEEN) from = n - SEEN + 1;
@@ -624,7 +630,7 @@ static bool see(link *l, uint64_t n) {
 	return l->seen[n % SEEN] = true;
 }
 
-void link_datagram(link *l, span in) {
+void link_datagram(peer_link *l, span in) {
 	dgram d;
 	dgram_result r = dgram_decode(in, &d);
 	if (r == DGRAM_INVALID) {
@@ -658,7 +664,7 @@ void link_datagram(link *l, span in) {
 
 // When to freeze the counts (section 8.8): now if it is not later than that.
 static uint64_t stragglers_until(const session *s) {
-	const link *l = s->link;
+	const peer_link *l = s->link;
 	uint64_t grace = stack_rtt(l->conn) / 2, until = 0;
 	grace = grace < 10 * MS ? 10 * MS : grace > 250 * MS ? 250 * MS : grace;
 	if (!s->knows_peer_sent) return s->stragglers_since + grace;
@@ -708,7 +714,7 @@ static uint64_t session_step(session *s, uint64_t now) {
 	return s->deadline && s->deadline < wake ? s->deadline : wake;
 }
 
-uint64_t link_step(link *l) {
+uint64_t link_step(peer_link *l) {
 	uint64_t now = stack_now();
 	if (!l->ready || l->closed) return UINT64_MAX;
 	if (now >= l->next_heartbeat) link_heartbeat(l);
@@ -727,7 +733,7 @@ static void add_setting(buf *b, uint64_t id, span value) {
 	buf_add(b, value.p, value.len);
 }
 
-void link_ready(link *l) {
+void link_ready(peer_link *l) {
 	uint8_t instance[16];
 	buf out = {0}, value = {0};
 	l->ready = true;
@@ -748,7 +754,7 @@ void link_ready(link *l) {
 	link_heartbeat(l);
 }
 
-void link_free(link *l) {
+void link_free(peer_link *l) {
 	for (session *s = l->sessions, *next; s; s = next) {
 		next = s->next;
 		buf *bufs[] = {&s->in.in, &s->protocol, &s->metadata, &s->accept_metadata, &s->reason, &s->peer_reason};

@@ -8,11 +8,11 @@ enum { MAX_SIGNALS = 16, MAX_DATAGRAM = 1150, MAX_MESSAGE = 65536, ASSEMBLIES = 
 
 typedef struct { buf *v; size_t n; } list;
 typedef struct { bool used; uint64_t id, total, got, since; uint8_t *data, *have; } assembly;
-typedef struct link link;
+typedef struct peer_link peer_link;
 
 typedef struct session {
 	struct session *next;
-	link *link;
+	peer_link *link;
 	int64_t stream;
 	uint64_t id;
 	bool opener;
@@ -23,6 +23,8 @@ typedef struct session {
 	bool close_sent, close_read, ack_sent, ack_read, done_sent, done_read;
 	bool bare_sent, bare_read; // a FIN in place of CLOSE
 	bool fin_sent, fin_read, reset_sent, stop_sent, reset_read, stop_read, aborted;
+	bool answer_set;           // the first RESET_STREAM or STOP_SENDING of the peer's, whichever it was
+	uint64_t answer_code;
 	bool acceptor_closed;      // CLOSE_ACK came as the acceptor's first frame
 	bool hold_ack, frozen;
 	struct { bool set; uint64_t code; const char *reason; } cross; // a CLOSE to send when the peer's is read
@@ -39,7 +41,7 @@ typedef struct session {
 
 typedef struct uni { struct uni *next; int64_t stream; buf head; bool typed, link_stream; parser in; } uni;
 
-struct link {
+struct peer_link {
 	conn *conn;
 	bool client, ready, goaway_sent, goaway_read, settings_read, odd_settings;
 	bool closed, closed_here, closed_by_app; // CONNECTION_CLOSE, and by whom; without closed_by_app the code is QUIC's
@@ -62,28 +64,28 @@ void list_add(list *l, const void *p, size_t len);
 span list_at(const list *l, size_t i);
 
 // Called by the stack.
-void link_ready(link *l);
-void link_stream_data(link *l, int64_t stream, const uint8_t *data, size_t len, bool fin);
-void link_stream_reset(link *l, int64_t stream, uint64_t code);
-void link_stream_stopped(link *l, int64_t stream, uint64_t code);
-void link_stream_gone(link *l, int64_t stream);
-void link_datagram(link *l, span data);
-uint64_t link_step(link *l); // what is due; returns when it wants to be called again
-void link_free(link *l);
+void link_ready(peer_link *l);
+void link_stream_data(peer_link *l, int64_t stream, const uint8_t *data, size_t len, bool fin);
+void link_stream_reset(peer_link *l, int64_t stream, uint64_t code);
+void link_stream_stopped(peer_link *l, int64_t stream, uint64_t code);
+void link_stream_gone(peer_link *l, int64_t stream);
+void link_datagram(peer_link *l, span data);
+uint64_t link_step(peer_link *l); // what is due; returns when it wants to be called again
+void link_free(peer_link *l);
 
-void link_goaway(link *l);
-void link_ping(link *l);
-void link_heartbeat(link *l);
-void link_frame(link *l, const frame *f);
-void link_dgram(link *l, uint64_t kind, uint64_t session, span payload);
-bool link_quiet(const link *l); // all sessions are over
+void link_goaway(peer_link *l);
+void link_ping(peer_link *l);
+void link_heartbeat(peer_link *l);
+void link_frame(peer_link *l, const frame *f);
+void link_dgram(peer_link *l, uint64_t kind, uint64_t session, span payload);
+bool link_quiet(const peer_link *l); // all sessions are over
 
-session *session_open(link *l, const char *protocol, span metadata);
-session *session_open_odd(link *l, const char *protocol, span metadata, span behind_open);
+session *session_open(peer_link *l, const char *protocol, span metadata);
+session *session_open_odd(peer_link *l, const char *protocol, span metadata, span behind_open);
 void session_write(session *s, const frame *f, bool fin);
 void session_accept(session *s);
 void session_reject(session *s, uint64_t code, const char *reason, uint64_t retry_after);
-uint64_t session_next_id(const link *l);
+uint64_t session_next_id(const peer_link *l);
 void session_message(session *s, span payload);
 void session_fragments(session *s, span payload, size_t piece, bool reverse);
 void session_bundle(session *s, const span *payloads, size_t n, size_t padding);

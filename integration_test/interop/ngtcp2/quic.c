@@ -29,7 +29,7 @@ typedef struct stream {
 typedef struct packet { struct packet *next; size_t len; uint8_t data[]; } packet;
 
 struct conn {
-	link link; // first: a link of this adapter is its conn
+	peer_link link; // first: a link of this adapter is its conn
 	endpoint *e;
 	ngtcp2_conn *q;
 	gnutls_session_t tls;
@@ -551,10 +551,10 @@ void endpoint_free(endpoint *e) {
 
 int endpoint_port(const endpoint *e) { return ntohs(e->local.sin_port); }
 
-link *endpoint_dial(endpoint *e, const struct sockaddr_in *remote) {
+peer_link *endpoint_dial(endpoint *e, const struct sockaddr_in *remote) {
 	conn *c = conn_new(e, remote, NULL);
 	return c ? &c->link : NULL;
 }
 
-link *endpoint_link(endpoint *e, size_t n) { return n < e->n ? &e->conns[n]->link : NULL; }
-struct sockaddr_in endpoint_remote(const link *l) { return l->conn->remote; }
+peer_link *endpoint_link(endpoint *e, size_t n) { return n < e->n ? &e->conns[n]->link : NULL; }
+struct sockaddr_in endpoint_remote(const peer_link *l) { return l->conn->remote; }
