@@ -373,8 +373,8 @@ static void bare_fin(void) {
 static void abort_case(void) {
 	session *s = open_accepted(here.l, "echo");
 	session_abort(s, 0x199);
-	UNTIL("the peer's answer to the abort", s->answer_set);
-	need(s->answer_code == 0x199, "the answer with the code of the abort");
+	UNTIL("the peer's answer to the abort", s->reset_read);
+	need(s->reset_code == 0x199, "the answer with the code of the abort");
 	expect_end(s, "aborted", 0x199, "");
 	end();
 }

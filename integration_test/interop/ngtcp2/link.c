@@ -472,12 +472,6 @@ void link_stream_data(peer_link *l, int64_t stream, const uint8_t *data, size_t 
 	else if (fin) session_fin(s);
 }
 
-static void read_abort(session *s, uint64_t code) {
-	if (!s->answer_set) s->answer_code = code;
-	s->answer_set = true;
-	session_abort(s, code);
-}
-
 void link_stream_reset(peer_link *l, int64_t stream, uint64_t code) {
 	if (stream & 2) {
 		for (const uni *u = l->unis; u; u = u->next)
@@ -487,16 +481,15 @@ void link_stream_reset(peer_link *l, int64_t stream, uint64_t code) {
 	session *s = find_stream(l, stream);
 	if (!s || s->reset_read) return;
 	s->reset_read = true;
-	read_abort(s, code);
+	s->reset_code = code;
+	session_abort(s, code);
 }
 
 void link_stream_stopped(peer_link *l, int64_t stream, uint64_t code) {
 	l->stopped_stream = stream;
 	l->stopped_code = code;
 	session *s = find_stream(l, stream);
-	if (!s || s->stop_read) return;
-	s->stop_read = true;
-	read_abort(s, code);
+	if (s && !s->aborted) session_abort(s, code);
 }
 
 // The stack has seen the last of both directions, resets included.

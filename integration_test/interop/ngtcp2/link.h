@@ -22,9 +22,8 @@ typedef struct session {
 	bool open_read, accept_sent, accept_read, reject_sent, reject_read;
 	bool close_sent, close_read, ack_sent, ack_read, done_sent, done_read;
 	bool bare_sent, bare_read; // a FIN in place of CLOSE
-	bool fin_sent, fin_read, reset_sent, stop_sent, reset_read, stop_read, aborted;
-	bool answer_set;           // the first RESET_STREAM or STOP_SENDING of the peer's, whichever it was
-	uint64_t answer_code;
+	bool fin_sent, fin_read, reset_sent, stop_sent, reset_read, aborted;
+	uint64_t reset_code;       // of the peer's RESET_STREAM
 	bool acceptor_closed;      // CLOSE_ACK came as the acceptor's first frame
 	bool hold_ack, frozen;
 	struct { bool set; uint64_t code; const char *reason; } cross; // a CLOSE to send when the peer's is read

@@ -172,12 +172,6 @@ static int on_stream_reset(ngtcp2_conn *q, int64_t id, uint64_t size, uint64_t c
 	return 0;
 }
 
-static int on_stop_sending(ngtcp2_conn *q, int64_t id, uint64_t code, void *user, void *stream_user) {
-	(void)q, (void)stream_user;
-	link_stream_stopped(&((conn *)user)->link, id, code);
-	return 0;
-}
-
 static void stream_free(stream *s) {
 	for (chunk *k = s->first, *next; k; k = next) {
 		next = k->next;
@@ -187,8 +181,10 @@ static void stream_free(stream *s) {
 }
 
 static int on_stream_close(ngtcp2_conn *q, uint32_t flags, int64_t id, uint64_t code, void *user, void *stream_user) {
-	(void)flags, (void)code, (void)stream_user;
+	(void)stream_user;
 	conn *c = user;
+	// ngtcp2 answers STOP_SENDING by itself, and its code comes only here.
+	if (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) link_stream_stopped(&c->link, id, code);
 	link_stream_gone(&c->link, id);
 	for (stream **p = &c->streams; *p; p = &(*p)->next)
 		if ((*p)->id == id) {
@@ -227,7 +223,6 @@ static const ngtcp2_callbacks callbacks = {
 	.handshake_completed = on_handshake,
 	.recv_stream_data = on_stream_data,
 	.stream_reset = on_stream_reset,
-	.stream_stop_sending = on_stop_sending,
 	.stream_close = on_stream_close,
 	.recv_datagram = on_datagram,
 };
