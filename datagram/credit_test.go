@@ -154,7 +154,7 @@ func TestCreditFollowsALoneMessage(t *testing.T) {
 		// alone sends a message and returns what follows it.
 		alone := func() (description string) {
 			m.push(f, "a", SendOptions{})
-			d := m.next("the message")
+			m.next("the message")
 			if oneCall {
 				d, ok := m.SentNext(m.now, nil)
 				if !ok {

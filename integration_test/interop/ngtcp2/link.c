@@ -257,7 +257,6 @@ void session_bare_fin(session *s) {
 static void stop_and_reset(session *s, uint64_t code) {
 	if (!s->fin_read && !s->reset_read && !s->stop_sent) stack_stop(s->link->conn, s->stream, code), s->stop_sent = true;
 	if (!s->reset_sent) stack_reset(s->link->conn, s->stream, code), s->reset_sent = true;
-	s->link->unanswered_since = stack_now();
 	deliver_early(s, false);
 }
 
@@ -691,7 +690,6 @@ static uint64_t session_step(session *s, uint64_t now) {
 			if (owes_ack) send_close_ack(s);
 			else {
 				s->done_sent = true;
-				s->link->unanswered_since = now;
 				session_write(s, &(frame){.type = F_DONE, .v = {{.n = s->received}, {.n = s->late}, {.n = s->dropped}}}, true);
 			}
 		}

@@ -47,7 +47,7 @@ struct peer_link {
 	uint64_t close_code;
 	int64_t out;               // the link stream
 	buf instance, goaway_reason;
-	uint64_t goaway_code, ping, heartbeat, next_heartbeat, pongs, echoes, unanswered_since, stopped_code;
+	uint64_t goaway_code, ping, heartbeat, next_heartbeat, pongs, echoes, stopped_code;
 	int64_t stopped_stream;
 	uint64_t number, highest, noticed[SEEN];
 	bool any_seen, seen[SEEN];

@@ -124,8 +124,6 @@ uint64_t stack_rtt(conn *c) {
 	return stat.smoothed_rtt;
 }
 
-uint64_t stack_probe_timeout(conn *c) { return ngtcp2_conn_get_pto(c->q); }
-
 // ---- callbacks of ngtcp2
 
 static void on_rand(uint8_t *dest, size_t len, const ngtcp2_rand_ctx *ctx) {
@@ -484,8 +482,10 @@ static void read_packet(endpoint *e, const uint8_t *data, size_t len, const stru
 	ngtcp2_pkt_hd hd;
 	if (!c && e->o.accepting && ngtcp2_accept(&hd, data, len) == 0) c = conn_new(e, from, &hd);
 	if (!c || c->link.closed) return;
-	c->remote = *from;
+	// Where it came from counts only once ngtcp2 has read it; to where to write, ngtcp2 says.
+	struct sockaddr_in remote = *from;
 	ngtcp2_path path = path_of(c);
+	path.remote.addr = (ngtcp2_sockaddr *)&remote;
 	ngtcp2_pkt_info info = {0};
 	int rv = ngtcp2_conn_read_pkt(c->q, &path, &info, data, len, stack_now());
 	if (rv != 0) failed(c, rv);

@@ -18,4 +18,3 @@ void stack_close(conn *c, uint64_t code, const char *reason);
 void stack_random(void *out, size_t len);
 uint64_t stack_now(void);
 uint64_t stack_rtt(conn *c);
-uint64_t stack_probe_timeout(conn *c);
