@@ -54,6 +54,24 @@ func TestQLogWritten(t *testing.T) {
 	}
 }
 
+// Each side writes the secrets of its connections, and both the same.
+func TestKeyLog(t *testing.T) {
+	ctx := within(t, 10*time.Second)
+	var logs [2]bytes.Buffer
+	var endpoints [2]*quicpeer.Endpoint
+	for i := range endpoints {
+		config := chatConfig()
+		config.KeyLogWriter = &logs[i]
+		endpoints[i] = startPeer(t, "127.0.0.1:0", config)
+	}
+	dialOpen(ctx, t, endpoints[0], endpoints[1])
+	for _, e := range endpoints {
+		require.NoError(t, e.Close(ctx))
+	}
+	require.Contains(t, logs[0].String(), "CLIENT_TRAFFIC_SECRET_0 ")
+	require.ElementsMatch(t, strings.Split(logs[0].String(), "\n"), strings.Split(logs[1].String(), "\n"))
+}
+
 // Code that was written for a connected UDP socket works on a session.
 func TestNetConnView(t *testing.T) {
 	ctx := within(t, 10*time.Second)
