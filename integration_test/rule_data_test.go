@@ -66,31 +66,31 @@ func TestRule14ReassemblyBounds(t *testing.T) {
 			p.datagram(func(number uint64) []byte {
 				return datagram.AppendFragment(nil, number, datagram.Fragment{Session: s.id, ID: id, Total: total, Offset: offset, Payload: []byte(payload)})
 			})
-			time.Sleep(time.Millisecond)
+			n.pass(time.Millisecond)
 		}
 		drops := func(reason datagram.Reason) uint64 { return r.Stats().Local.ReceiveDrops[reason] }
 
 		for id := range uint64(9) {
 			fragment(id, 6, 0, "one")
 		}
-		arrive()
+		n.arrive()
 		require.EqualValues(t, 1, drops(datagram.ReasonReassemblyFull), "eight at once: the oldest has given way")
 		fragment(1, 6, 3, "two")
 		m, err := r.Receive(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "onetwo", string(m))
 		fragment(2, 6, 1, "XX")
-		arrive()
+		n.arrive()
 		require.EqualValues(t, 1, drops(datagram.ReasonContradiction), "overlapping bytes that differ drop the message")
 
-		time.Sleep(1100 * time.Millisecond)
+		n.pass(1100 * time.Millisecond)
 		fragment(3, 6, 3, "two")
-		arrive()
+		n.arrive()
 		require.EqualValues(t, 6, drops(datagram.ReasonReassemblyTimeout), "a second has passed")
 		for id := range uint64(5) {
 			fragment(100+id, 64<<10, 0, "x") // 4 of them are 256 KiB
 		}
-		arrive()
+		n.arrive()
 		require.EqualValues(t, 2, drops(datagram.ReasonReassemblyFull), "256 KiB at once")
 		require.NoError(t, r.Err())
 
@@ -112,14 +112,14 @@ func TestRule15SignalsNeverHoldUpClose(t *testing.T) {
 		var signals sync.WaitGroup
 		for i := range results {
 			signals.Go(func() { results[i] = sa.Signal(t.Context(), make([]byte, 16<<10)) })
-			time.Sleep(time.Second)
+			n.pass(time.Second)
 		}
 		require.EqualValues(t, 16, sb.Stats().SignalsReceived, "16 are outstanding, the others wait")
 		for range 2 {
 			_, err := sb.ReceiveSignal(t.Context())
 			require.NoError(t, err)
 		}
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		require.EqualValues(t, 18, sb.Stats().SignalsReceived, "two taken, room for two")
 		began := time.Now()
 		require.NoError(t, sa.CloseWithError(t.Context(), 0x123, "enough"))
@@ -169,13 +169,13 @@ func TestRule15CreditIsEnforced(t *testing.T) {
 		for i := range 16 {
 			s.write(session.Signal{Payload: fmt.Append(nil, i)})
 		}
-		arrive()
+		n.arrive()
 		require.NoError(t, r.Err())
 		_, err := r.ReceiveSignal(t.Context())
 		require.NoError(t, err)
 		s.want("credit", session.SignalAck{Taken: 1})
 		s.write(session.Signal{})
-		arrive()
+		n.arrive()
 		require.NoError(t, r.Err())
 		s.write(session.Signal{})
 		s.wantReset("17 outstanding", session.CodeViolation)
@@ -235,13 +235,13 @@ func TestRule16EveryCallReturnsTheCause(t *testing.T) {
 				b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
 				n.between(a.addr, b.addr, faults{delay: 10 * time.Millisecond})
 				sa, sb := a.open(b)
-				everyCallReturns(t, sa, func() { c.end(n, a, b, sa, sb) }, c.want)
+				everyCallReturns(t, n, sa, func() { c.end(n, a, b, sa, sb) }, c.want)
 			})
 		})
 	}
 }
 
-func everyCallReturns(t *testing.T, s *quicpeer.Session, end func(), want session.Error) {
+func everyCallReturns(t *testing.T, n *network, s *quicpeer.Session, end func(), want session.Error) {
 	ctx := t.Context()
 	calls := map[string]func() error{
 		"Receive":       func() error { _, err := s.Receive(ctx); return err },
@@ -275,7 +275,7 @@ func everyCallReturns(t *testing.T, s *quicpeer.Session, end func(), want sessio
 			results[name] = err
 		})
 	}
-	time.Sleep(100 * time.Millisecond)
+	n.pass(100 * time.Millisecond)
 	end()
 	blocked.Wait()
 	wantOver(t, "over", s, time.Minute)

@@ -21,7 +21,7 @@ func TestRule10IdleLinkIsClosedExplicitly(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
 		b, p := rawPair(t, n, quicpeer.Config{})
 		s := p.open(session.Open{Protocol: simProto})
-		time.Sleep(30 * time.Second)
+		n.pass(30 * time.Second)
 		p.wantLive("a session that waits is a session")
 		require.NoError(t, b.incoming().Reject(session.CodeRefused, "", 0))
 		s.want("rejected", session.Reject{Code: session.CodeRefused})
@@ -35,7 +35,7 @@ func TestRule10IdleLinkIsClosedExplicitly(t *testing.T) {
 
 // rawAcceptor is a raw peer that an endpoint dials: it does something with the
 // first OPEN, and accepts the second, if there is one.
-func rawAcceptor(t *testing.T, n *network, first func(p *rawPeer, s *rawSession)) (s *quicpeer.Session, opens *atomic.Int32, err error) {
+func rawAcceptor(t *testing.T, n *network, first func(n *network, p *rawPeer, s *rawSession)) (s *quicpeer.Session, opens *atomic.Int32, err error) {
 	t.Helper()
 	a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
 	h := n.raw(t, "10.0.0.2:1000")
@@ -60,7 +60,7 @@ func rawAcceptor(t *testing.T, n *network, first func(p *rawPeer, s *rawSession)
 						continue
 					}
 					if opens.Add(1) == 1 {
-						first(p, s)
+						first(n, p, s)
 					} else {
 						_, _ = s.Write(encode(session.Accept{}))
 					}
@@ -75,18 +75,18 @@ func rawAcceptor(t *testing.T, n *network, first func(p *rawPeer, s *rawSession)
 }
 
 func TestRule10RetriedUnseen(t *testing.T) {
-	for name, first := range map[string]func(p *rawPeer, s *rawSession){
-		"GOAWAY": func(p *rawPeer, s *rawSession) {
+	for name, first := range map[string]func(n *network, p *rawPeer, s *rawSession){
+		"GOAWAY": func(n *network, p *rawPeer, s *rawSession) {
 			p.writeLink(session.GoAway{FirstRefused: s.id})
-			arrive()
+			n.arrive()
 			_ = p.conn.CloseWithError(0, "done")
 		},
-		"REJECT going away": func(p *rawPeer, s *rawSession) {
+		"REJECT going away": func(n *network, p *rawPeer, s *rawSession) {
 			s.write(session.Reject{Code: session.CodeGoingAway})
 			_ = s.Close()
 			p.writeLink(session.GoAway{FirstRefused: s.id + 2})
 		},
-		"link idle": func(p *rawPeer, s *rawSession) {
+		"link idle": func(n *network, p *rawPeer, s *rawSession) {
 			_ = p.conn.CloseWithError(quic.ApplicationErrorCode(session.CodeLinkIdle), "no session")
 		},
 	} {
@@ -102,14 +102,14 @@ func TestRule10RetriedUnseen(t *testing.T) {
 }
 
 func TestRule10OutcomeUnknown(t *testing.T) {
-	for name, first := range map[string]func(p *rawPeer, s *rawSession){
-		"closed": func(p *rawPeer, s *rawSession) { _ = p.conn.CloseWithError(0, "bye") },
-		"GOAWAY above": func(p *rawPeer, s *rawSession) {
+	for name, first := range map[string]func(n *network, p *rawPeer, s *rawSession){
+		"closed": func(n *network, p *rawPeer, s *rawSession) { _ = p.conn.CloseWithError(0, "bye") },
+		"GOAWAY above": func(n *network, p *rawPeer, s *rawSession) {
 			p.writeLink(session.GoAway{FirstRefused: s.id + 2})
-			arrive()
+			n.arrive()
 			_ = p.conn.CloseWithError(0, "bye")
 		},
-		"internal": func(p *rawPeer, s *rawSession) {
+		"internal": func(n *network, p *rawPeer, s *rawSession) {
 			_ = p.conn.CloseWithError(quic.ApplicationErrorCode(session.CodeInternal), "oops")
 		},
 	} {
@@ -127,7 +127,7 @@ func TestRule10OutcomeUnknown(t *testing.T) {
 // again.
 func TestRule10AnswersAreFinal(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
-		_, opens, err := rawAcceptor(t, n, func(_ *rawPeer, s *rawSession) { s.reset(0x123) })
+		_, opens, err := rawAcceptor(t, n, func(_ *network, _ *rawPeer, s *rawSession) { s.reset(0x123) })
 		require.NotErrorIs(t, err, quicpeer.ErrOutcomeUnknown)
 		wantError(t, "aborted", err, session.Error{Cause: session.CauseAborted, Code: 0x123, Remote: true})
 		require.EqualValues(t, 1, opens.Load())
@@ -146,7 +146,7 @@ func TestRule10IdleCloseCrossesOpen(t *testing.T) {
 		require.NoError(t, sa.Close(t.Context()))
 		wantOver(t, "closed", sb, time.Second)
 		// a's side of the link has been idle from 100 ms on, b's from 150 ms on.
-		time.Sleep(20*time.Second + 120*time.Millisecond - time.Since(began))
+		n.pass(20*time.Second + 120*time.Millisecond - time.Since(began))
 		b.wantLinks("not idle yet, for b", 1)
 		a.wantLinks("closed, for a", 0)
 		s, r := b.openWith(a, quicpeer.DialOptions{PeerID: a.ID()})
@@ -171,7 +171,7 @@ func TestRule11RestartEndsSessionsAtOnce(t *testing.T) {
 		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
 		n.between(a.addr, b.addr, faults{delay: 10 * time.Millisecond})
 		sa, _ := a.open(b)
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		b = n.restart(t, b, "10.0.0.2:1000")
 		require.Less(t, wantOver(t, "restarted", sa, time.Minute), 5*time.Second, "the next heartbeat is answered by a reset")
 		wantEnd(t, "a typed cause", sa, session.Error{Cause: session.CausePeerRestarted, Remote: true})
@@ -188,7 +188,7 @@ func TestRule11SharedKeyBothLive(t *testing.T) {
 		twin := n.peer(t, "10.0.0.3:1000", quicpeer.Config{Identity: b.identity})
 		sb, _ := b.open(a)
 		st, _ := twin.open(a)
-		time.Sleep(time.Minute)
+		n.pass(time.Minute)
 		require.NoError(t, sb.Err())
 		require.NoError(t, st.Err())
 		a.wantLinks("both", 2)
@@ -202,7 +202,7 @@ func TestRule11SilentPredecessorIsSuperseded(t *testing.T) {
 		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
 		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
 		_, old := b.open(a)
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		b = n.restart(t, b, "10.0.0.3:1000") // somewhere else: no stateless reset
 		_, fresh := b.open(a)
 		d := wantOver(t, "superseded", old, time.Minute)
@@ -267,7 +267,7 @@ func TestRule13DialersAddressChanges(t *testing.T) {
 			require.Positive(t, change.DatagramSize)
 			require.NoError(t, r1.Err())
 		}
-		time.Sleep(time.Minute)
+		n.pass(time.Minute)
 		require.NoError(t, r1.Err())
 		require.NoError(t, r2.Err())
 		b.wantLinks("the same", 1)
@@ -322,7 +322,7 @@ func TestRule17TrustIsCheckedInEveryHandshake(t *testing.T) {
 			require.Greater(t, incoming.Load(), before, "handshake %d", i)
 			require.NoError(t, sa.Close(t.Context()))
 			wantOver(t, "closed", sb, time.Second)
-			time.Sleep(21 * time.Second)
+			n.pass(21 * time.Second)
 			a.wantLinks("idle", 0)
 		}
 	})
@@ -355,7 +355,7 @@ func TestRule17NoResumptionAndNoSNI(t *testing.T) {
 			s, err := a.dialContext(t.Context(), h.addr, quicpeer.DialOptions{PeerID: h.identity.ID()})
 			require.NoError(t, err)
 			require.NoError(t, s.Abort(0))
-			time.Sleep(21 * time.Second)
+			n.pass(21 * time.Second)
 			a.wantLinks("idle", 0)
 		}
 		require.EqualValues(t, 3, hellos.Load())
@@ -399,7 +399,7 @@ func TestRule17NoTickets(t *testing.T) {
 		for range 2 {
 			conn, err := h.transport.Dial(t.Context(), b.addr, config, rawConfig())
 			require.NoError(t, err)
-			time.Sleep(time.Second)
+			n.pass(time.Second)
 			require.False(t, conn.ConnectionState().TLS.DidResume)
 			_ = conn.CloseWithError(0, "")
 		}

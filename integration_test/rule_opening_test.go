@@ -25,7 +25,7 @@ func rawPair(t *testing.T, n *network, c quicpeer.Config) (*peer, *rawPeer) {
 	h := n.raw(t, "10.0.0.1:1000")
 	n.between(b.addr, h.addr, faults{delay: 10 * time.Millisecond})
 	p := h.dial(b)
-	arrive()
+	n.arrive()
 	b.wantLinks("the raw peer's", 1)
 	return b, p
 }
@@ -37,19 +37,19 @@ func (p *peer) mux() datagram.MuxCounts {
 }
 
 // arrive lets what is on its way arrive, on paths of 10 ms.
-func arrive() { time.Sleep(15 * time.Millisecond) }
+func (n *network) arrive() { n.pass(15 * time.Millisecond) }
 
 func TestRule01EarlyMessagesAreKept(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
 		b, p := rawPair(t, n, quicpeer.Config{})
 		p.message(0, "one")
 		p.message(0, "two")
-		arrive()
+		n.arrive()
 		require.Equal(t, 2, b.mux().EarlyHeld, "before their OPEN")
 		s := p.open(session.Open{Protocol: simProto})
-		arrive()
+		n.arrive()
 		p.message(s.id, "three")
-		arrive()
+		n.arrive()
 		require.Equal(t, 3, b.mux().EarlyHeld, "before it is accepted")
 		accepted := b.accept()
 		for _, want := range []string{"one", "two", "three"} {
@@ -65,24 +65,24 @@ func TestRule01EarlyBounds(t *testing.T) {
 		b, p := rawPair(t, n, quicpeer.Config{})
 		for range 70 {
 			p.message(0, "early")
-			time.Sleep(time.Millisecond)
+			n.pass(time.Millisecond)
 		}
-		arrive()
+		n.arrive()
 		c := b.mux()
 		require.Equal(t, 64, c.EarlyHeld)
 		require.EqualValues(t, 6, c.MessageDrops[datagram.ReasonEarlyFull])
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		p.message(2, "of another session")
-		arrive()
+		n.arrive()
 		c = b.mux()
 		require.Equal(t, 1, c.EarlyHeld, "a second later")
 		require.EqualValues(t, 64, c.MessageDrops[datagram.ReasonEarlyExpired])
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		for range 60 {
 			p.message(0, strings.Repeat("x", 1190))
-			time.Sleep(time.Millisecond)
+			n.pass(time.Millisecond)
 		}
-		arrive()
+		n.arrive()
 		c = b.mux()
 		require.Equal(t, 65536/1190, c.EarlyHeld, "64 KiB")
 		require.EqualValues(t, 6+60-c.EarlyHeld, c.MessageDrops[datagram.ReasonEarlyFull])
@@ -94,7 +94,7 @@ func TestRule01RejectDiscardsEarly(t *testing.T) {
 		b, p := rawPair(t, n, quicpeer.Config{})
 		s := p.open(session.Open{Protocol: simProto})
 		p.message(s.id, "early")
-		arrive()
+		n.arrive()
 		require.Equal(t, 1, b.mux().EarlyHeld)
 		require.NoError(t, b.incoming().Reject(session.CodeRefused, "no", 0))
 		require.Zero(t, b.mux().EarlyHeld)
@@ -107,17 +107,17 @@ func TestRule01LateOnlyAfterTheEnd(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
 		b, p := rawPair(t, n, quicpeer.Config{})
 		first, second := p.open(), p.open(session.Open{Protocol: simProto})
-		arrive()
+		n.arrive()
 		require.EqualValues(t, 0, first.id)
 		p.message(first.id, "its stream has not even begun at b")
-		arrive()
+		n.arrive()
 		require.Equal(t, 1, b.mux().EarlyHeld, "a higher stream is there, which says nothing about this one")
 		require.NoError(t, b.incoming().Reject(session.CodeRefused, "no", 0))
 		second.want("rejected", session.Reject{Code: session.CodeRefused, Reason: "no"})
 		require.NoError(t, second.Close())
-		arrive()
+		n.arrive()
 		p.message(second.id, "late")
-		arrive()
+		n.arrive()
 		require.Equal(t, 1, b.mux().EarlyHeld)
 		require.EqualValues(t, 1, b.mux().MessageDrops[datagram.ReasonLate])
 		first.write(session.Open{Protocol: simProto})
@@ -131,7 +131,7 @@ func TestRule01OwnParityNeverOpened(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
 		b, p := rawPair(t, n, quicpeer.Config{})
 		p.message(1, "b is the server, but has opened nothing")
-		arrive()
+		n.arrive()
 		require.Zero(t, b.mux().EarlyHeld)
 		require.EqualValues(t, 1, b.mux().MessageDrops[datagram.ReasonUnknownSession])
 	})
@@ -155,7 +155,7 @@ func TestRule01MalformedDatagrams(t *testing.T) {
 		p.datagram(func(number uint64) []byte {
 			return datagram.AppendHeader(nil, datagram.Header{Kind: 0x3f, Number: number})
 		})
-		arrive()
+		n.arrive()
 		require.EqualValues(t, 2, b.mux().DatagramDrops[datagram.ReasonMalformed], "of no live session: counted")
 		require.EqualValues(t, 1, b.mux().DatagramDrops[datagram.ReasonUnknownKind], "never a violation")
 		require.NoError(t, r1.Err())
@@ -183,7 +183,7 @@ func TestRule01RepeatedNumbers(t *testing.T) {
 		p.message(s.id, "the oldest in the window")
 		p.number = 9000 - 8192
 		p.message(s.id, "too old to tell")
-		arrive()
+		n.arrive()
 		s.write(session.Close{Sent: 4, End: 9001})
 		messages, _ := drain(t, r)
 		require.Equal(t, [][]byte{[]byte("one"), []byte("the oldest in the window")}, messages)
@@ -202,7 +202,7 @@ func TestRule02NoOpenInTime(t *testing.T) {
 		for _, b := range open[:len(open)-1] {
 			_, err := s.Write([]byte{b})
 			require.NoError(t, err)
-			time.Sleep(time.Second)
+			n.pass(time.Second)
 		}
 		s.wantReset("the OPEN is not complete", session.CodeViolation)
 		require.InDelta(t, 10, time.Since(began).Seconds(), 0.1)
@@ -221,7 +221,7 @@ func TestRule03CloseDuringOpening(t *testing.T) {
 		_, err := a.dialContext(ctx, b.addr, quicpeer.DialOptions{})
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		arrive()
+		n.arrive()
 		require.EqualValues(t, 1, b.Stats().WithdrawnSessions)
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		_, err = b.Accept(ctx)
@@ -238,7 +238,7 @@ func TestRule03CloseWhileIncomingIsAcked(t *testing.T) {
 		s := p.open(session.Open{Protocol: simProto})
 		in := b.incoming() // the application has it, but does not answer
 		waiting := p.open(session.Open{Protocol: simProto})
-		arrive()
+		n.arrive()
 		for _, s := range []*rawSession{s, waiting} {
 			s.write(session.Close{Code: session.CodeCancelled, Reason: "changed my mind"})
 			s.want("closed before it was accepted", session.CloseAck{})
@@ -291,7 +291,7 @@ func TestRule03CloseAfterThePeersClose(t *testing.T) {
 		b, p := rawPair(t, n, quicpeer.Config{})
 		s, r := p.openAccepted(b)
 		s.write(session.Close{Code: 0x123, Reason: "first"})
-		arrive()
+		n.arrive()
 		err := r.CloseWithError(t.Context(), 0x456, "second")
 		wantError(t, "the peer's cause", err, session.Error{Cause: session.CauseClosed, Code: 0x123, Reason: "first", Remote: true})
 		s.want("no CLOSE of its own", session.CloseAck{})
@@ -374,7 +374,7 @@ func TestRule05ControlStreamCostsTheSession(t *testing.T) {
 		s, fine := p.openAccepted(b)
 		_, err = s.Write(append(encode(session.Unknown{Type: session.ReservedType(3), Value: []byte("grease")}), byte(session.TypeReport), 0x04, 0, 0, 0, 99))
 		require.NoError(t, err)
-		arrive()
+		n.arrive()
 		for _, live := range []*quicpeer.Session{r, rFar, fine} {
 			require.NoError(t, live.Err(), "no other session")
 		}

@@ -22,7 +22,7 @@ func TestRule06BacklogFullIsRejectedBusy(t *testing.T) {
 		var waiting []*rawSession
 		for range 3 {
 			waiting = append(waiting, p.open(session.Open{Protocol: simProto}))
-			arrive()
+			n.arrive()
 		}
 		began := time.Now()
 		s := p.open(session.Open{Protocol: simProto})
@@ -53,7 +53,7 @@ func TestRule06TransportQueueIsDrained(t *testing.T) {
 		for range 60 {
 			peers = append(peers, h.dial(b))
 		}
-		time.Sleep(10 * time.Second)
+		n.pass(10 * time.Second)
 		for _, p := range peers {
 			p.wantLive("dialed, and the handshake completed")
 		}
@@ -88,7 +88,7 @@ func TestRule06OverloadIsAnsweredByRetry(t *testing.T) {
 			})
 		}
 		dials.Wait()
-		arrive()
+		n.arrive()
 		b.wantLinks("all got in", 20)
 		require.GreaterOrEqual(t, unverified.Load(), int32(5), "the burst")
 		require.GreaterOrEqual(t, verified.Load(), int32(10), "the others had to prove their address")
@@ -309,7 +309,7 @@ func TestRule09Glare(t *testing.T) {
 			sending.Go(func() {
 				for range messages {
 					require.NoError(t, s.Send(t.Context(), []byte("in flight")))
-					time.Sleep(10 * time.Millisecond)
+					n.pass(10 * time.Millisecond)
 				}
 			})
 		}
@@ -327,7 +327,7 @@ func TestRule09Glare(t *testing.T) {
 			got, _ := drain(t, s)
 			require.Len(t, got, messages, "nothing in flight is cut")
 		}
-		time.Sleep(21 * time.Second)
+		n.pass(21 * time.Second)
 		require.True(t, a.wantLinks("the other one went idle", 1)[0].Dialed)
 		require.False(t, b.wantLinks("the other one went idle", 1)[0].Dialed)
 		require.Len(t, a.Sessions(), 6)

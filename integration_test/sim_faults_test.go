@@ -10,8 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/oneportnet/quicpeer/certs"
 	"github.com/oneportnet/quicpeer/datagram"
 	"github.com/oneportnet/quicpeer/quicpeer"
 	"github.com/oneportnet/quicpeer/session"
@@ -42,7 +44,7 @@ func lossReorderingDuplication(t *testing.T, n *network) {
 	send := func(s *quicpeer.Session) {
 		for i := range messages {
 			require.NoError(t, s.Send(t.Context(), numbered(i)))
-			time.Sleep(5 * time.Millisecond)
+			n.pass(5 * time.Millisecond)
 		}
 	}
 	signal := func(from, to *quicpeer.Session) {
@@ -106,7 +108,7 @@ func TestNATRebinding(t *testing.T) {
 		n.between(a.addr, b.addr, faults{delay: 20 * time.Millisecond})
 		n.rebind(a.addr, "192.0.2.1:1111")
 		sa, sb := a.open(b)
-		time.Sleep(2 * time.Second)
+		n.pass(2 * time.Second)
 		last := sb.Snapshot()
 		require.Equal(t, "192.0.2.1:1111", last.RemoteAddr.String())
 
@@ -169,7 +171,7 @@ func TestDeadPeer(t *testing.T) {
 		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
 		n.between(a.addr, b.addr, faults{delay: 20 * time.Millisecond})
 		sa, _ := a.open(b)
-		time.Sleep(12 * time.Second) // heartbeats at 5 s and 10 s were answered
+		n.pass(12 * time.Second) // heartbeats at 5 s and 10 s were answered
 		n.crash(b)
 		d := wantOver(t, "the peer is dead", sa, time.Minute)
 		e := wantEnd(t, "the heartbeat after the crash, and 15 s", sa, session.Error{Cause: session.CauseLinkLost})
@@ -187,7 +189,7 @@ func TestHeartbeatsKeepALink(t *testing.T) {
 		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
 		n.between(a.addr, b.addr, faults{delay: 20 * time.Millisecond})
 		sa, sb := a.open(b)
-		time.Sleep(time.Hour)
+		n.pass(time.Hour)
 		require.NoError(t, sa.Err())
 		require.NoError(t, sb.Err())
 		require.NoError(t, sa.Close(t.Context()))
@@ -203,7 +205,7 @@ func TestIdleLinkCloses(t *testing.T) {
 		sa, sb := a.open(b)
 		require.NoError(t, sa.Close(t.Context()))
 		wantOver(t, "closed", sb, time.Second)
-		time.Sleep(19 * time.Second)
+		n.pass(19 * time.Second)
 		first := a.wantLinks("not idle for 20 s yet", 1)
 		b.wantLinks("not idle for 20 s yet", 1)
 
@@ -211,7 +213,7 @@ func TestIdleLinkCloses(t *testing.T) {
 		require.Equal(t, first[0].Since, a.wantLinks("used again", 1)[0].Since)
 		require.NoError(t, sb.Close(t.Context()))
 		wantOver(t, "closed", sa, time.Second)
-		time.Sleep(20*time.Second + 100*time.Millisecond)
+		n.pass(20*time.Second + 100*time.Millisecond)
 		a.wantLinks("idle for 20 s", 0)
 		b.wantLinks("idle for 20 s", 0)
 
@@ -240,7 +242,7 @@ func TestGoAwayWithSessionsInFlight(t *testing.T) {
 			report, err := b.Shutdown(t.Context(), quicpeer.ShutdownOptions{Code: 0x155, Reason: "maintenance", Drain: 5 * time.Second})
 			ended <- result{report, err}
 		}()
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		require.True(t, a.wantLinks("the link lives", 1)[0].GoingAway)
 
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -321,7 +323,7 @@ func shutdownWhilePeersOpen(t *testing.T, n *network) {
 					require.True(t, s.Stats().Complete)
 				}
 			})
-			time.Sleep(7 * time.Millisecond)
+			n.pass(7 * time.Millisecond)
 		}
 	}
 	report, err := b.Shutdown(t.Context(), quicpeer.ShutdownOptions{Code: 0x155, Reason: "enough"})
@@ -348,7 +350,7 @@ func TestAcceptedAndClosedAtOnce(t *testing.T) {
 			p := h.accept()
 			s, _ := p.accept()
 			p.message(s.id, "all I have to say")
-			time.Sleep(time.Millisecond)
+			n.pass(time.Millisecond)
 			s.write(session.Accept{}, session.Close{Code: 0x123, Sent: 1, End: 1})
 		}()
 		s, err := a.dialContext(t.Context(), h.addr, quicpeer.DialOptions{})
@@ -357,4 +359,45 @@ func TestAcceptedAndClosedAtOnce(t *testing.T) {
 		require.Len(t, messages, 1)
 		wantError(t, "the peer closed", err, session.Error{Cause: session.CauseClosed, Code: 0x123, Remote: true})
 	})
+}
+
+// A dialer whose peer takes no datagrams says so once its handshake is
+// confirmed: some stacks never see a close that comes before. The peer's link
+// stream shows it; one that never comes is not waited for long.
+func TestUnsupportedPeerIsToldOnceConfirmed(t *testing.T) {
+	for name, opensLinkStream := range map[string]bool{"shown": true, "never shown": false} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, n *network) {
+				a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+				h := n.raw(t, "10.0.0.2:1000")
+				n.between(a.addr, h.addr, faults{delay: 10 * time.Millisecond})
+				listener, err := h.transport.Listen(h.identity.ServerTLS(quicpeer.ALPN, certs.Anyone(), false), &quic.Config{})
+				require.NoError(t, err)
+				dialed := make(chan error, 1)
+				go func() {
+					_, err := a.dialContext(t.Context(), h.addr, quicpeer.DialOptions{})
+					dialed <- err
+				}()
+				conn, err := listener.Accept(t.Context())
+				require.NoError(t, err)
+				complete := time.Now()
+				n.pass(100 * time.Millisecond)
+				require.NoError(t, conn.Context().Err(), "not before it is confirmed")
+				until := 250 * time.Millisecond
+				if opensLinkStream {
+					until = 100 * time.Millisecond
+					str, err := conn.OpenUniStream()
+					require.NoError(t, err)
+					_, err = str.Write([]byte{0})
+					require.NoError(t, err)
+				}
+				<-conn.Context().Done()
+				require.InDelta(t, until, time.Since(complete), float64(40*time.Millisecond), "and then soon")
+				var closed *quic.ApplicationError
+				require.ErrorAs(t, context.Cause(conn.Context()), &closed)
+				require.EqualValues(t, session.CodeUnsupported, closed.ErrorCode)
+				wantErrorIs(t, <-dialed, quicpeer.ErrNoDatagrams)
+			})
+		})
+	}
 }

@@ -28,6 +28,8 @@ type network struct {
 	paths  map[path]faults
 	links  []*simnet.SimulatedLink
 	lost   int
+
+	pass func(time.Duration) // lets the bubble's time go by
 }
 
 // path is one direction between two hosts.
@@ -64,6 +66,7 @@ func bubble(t *testing.T, seed uint64, f func(t *testing.T, n *network)) {
 			host:   make(map[netip.AddrPort]netip.AddrPort),
 			routes: make(map[netip.AddrPort]netip.AddrPort),
 			paths:  make(map[path]faults),
+			pass:   time.Sleep,
 		}
 		t.Cleanup(n.close) // the hosts' own cleanups come before
 		watchdog := time.AfterFunc(bubbleTime, func() { panic(t.Name() + " waits for something that does not come") })

@@ -65,10 +65,10 @@ func TestLostCreditHoldsNobodyUpForLong(t *testing.T) {
 		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
 		n.between(a.addr, b.addr, faults{delay: 5 * time.Millisecond})
 		sa, sb := a.open(b)
-		time.Sleep(time.Second)
+		n.pass(time.Second)
 		n.cut(b.addr, a.addr)
 		go func() {
-			time.Sleep(2 * time.Second)
+			n.pass(2 * time.Second)
 			n.mend(b.addr, a.addr)
 		}()
 		begin := time.Now()
@@ -91,7 +91,7 @@ func TestPeerWithoutAWindow(t *testing.T) {
 		s, sa := raw.openAccepted(a)
 		for range 1000 {
 			require.NoError(t, sa.Send(t.Context(), make([]byte, 1000)))
-			time.Sleep(time.Millisecond)
+			n.pass(time.Millisecond)
 		}
 		done := make(chan error)
 		go func() { done <- sa.Close(t.Context()) }()

@@ -455,7 +455,7 @@ func TestStragglersComeTooLate(t *testing.T) {
 		require.EqualValues(t, 1, p.b.Stats().LostIncoming)
 		_, err := p.b.Receive(background)
 		require.Same(t, p.b.Err(), err, "not delivered")
-		time.Sleep(time.Second)
+		p.client.pass(time.Second)
 		require.EqualValues(t, 1, p.server.mux.Counts().MessageDrops.Total(), "counted")
 	})
 }
@@ -506,7 +506,7 @@ func TestTimerThatFiresEarlyIsSetAgain(t *testing.T) {
 		require.NoError(t, r.WaitOpen(background))
 		s := r.Session()
 		go func() {
-			time.Sleep(time.Second)
+			client.pass(time.Second)
 			s.mu.Lock()
 			s.timer.Stop()
 			s.mu.Unlock()

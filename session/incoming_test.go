@@ -205,9 +205,9 @@ func TestRule02NoOpenInTime(t *testing.T) {
 		peer.write(Open{})
 		<-server.offered
 		slow, _, _ := server.arriveRaw()
-		time.Sleep(openTimeout - 1)
+		server.pass(openTimeout - 1)
 		wantChan(t, slow.Session().Done(), false, "it has ten seconds")
-		time.Sleep(time.Nanosecond)
+		server.pass(time.Nanosecond)
 		wantChan(t, slow.Session().Done(), true, "reset")
 		require.Same(t, slow.Session(), (<-server.finished).Session())
 		require.Zero(t, mine.credits(), "the other one still waits for its answer")

@@ -146,7 +146,7 @@ func TestStatsAreExactWithLoss(t *testing.T) {
 				require.NoError(t, p.a.Send(background, make([]byte, rng.IntN(3000))))
 				require.NoError(t, p.b.Send(background, make([]byte, rng.IntN(300))))
 				if rng.IntN(4) == 0 {
-					time.Sleep(time.Millisecond)
+					p.client.pass(time.Millisecond)
 				}
 			}
 			if seed%2 == 0 {
@@ -196,7 +196,7 @@ func TestReport(t *testing.T) {
 		require.False(t, st.Complete)
 		require.Zero(t, st.Lost)
 
-		time.Sleep(time.Second)
+		p.client.pass(time.Second)
 		p.rb.Report()
 		synctest.Wait()
 		require.Equal(t, st.RemoteTime, p.a.Stats().RemoteTime, "no news, no REPORT")

@@ -21,9 +21,10 @@ import (
 type testLink struct {
 	mux       *datagram.Mux
 	peer      *testLink
-	options   Options         // of its sessions
-	serve     func(*Incoming) // takes what is offered, if set
-	drive     func()          // does what Drive does, if set, in place of the pump
+	options   Options             // of its sessions
+	serve     func(*Incoming)     // takes what is offered, if set
+	drive     func()              // does what Drive does, if set, in place of the pump
+	pass      func(time.Duration) // lets the bubble's time go by
 	rtt       time.Duration
 	offered   chan *Incoming
 	withdrawn chan *Incoming
@@ -281,6 +282,7 @@ func testLinks(t *testing.T, f func(t *testing.T, client, server *testLink)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		client, server := newTestLinks()
+		client.pass, server.pass = time.Sleep, time.Sleep
 		defer func() {
 			for _, l := range []*testLink{client, server} {
 				l.fail(Error{Cause: CauseLinkLost, Reason: "the test is over"})
