@@ -238,11 +238,8 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 		code, reason := session.CodeInternal, "the link could not be set up"
 		if errors.Is(err, ErrNoDatagrams) {
 			code, reason = session.CodeUnsupported, "QUIC datagrams (RFC 9221) are required"
-			if dialed != nil {
-				awaitConfirmation(conn)
-			}
 		}
-		_ = conn.CloseWithError(quic.ApplicationErrorCode(code), reason)
+		refuse(conn, dialed != nil, code, reason)
 		return nil, unusedError(err, e.ID())
 	}
 	if dialed != nil && !l.anonymous {
@@ -252,7 +249,7 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 			verify = e.trust.Load().Trust
 		}
 		if err := certs.Learn(verify, l.peer); err != nil {
-			_ = conn.CloseWithError(quic.ApplicationErrorCode(session.CodeRefused), "not trusted")
+			refuse(conn, true, session.CodeRefused, "not trusted")
 			return nil, err
 		}
 	}
@@ -276,14 +273,18 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 // confirmed before it says why it leaves at once.
 const confirmationWait = 250 * time.Millisecond
 
-// awaitConfirmation waits for the peer's link stream: a server sends it once its
-// side of the handshake is complete (RFC 9001 section 4.1.2). A CONNECTION_CLOSE
-// before that goes into a packet behind one of the handshake's, and servers that
-// have discarded the keys of the one were seen to drop the other with it.
-func awaitConfirmation(conn *quic.Conn) {
-	ctx, cancel := context.WithTimeout(conn.Context(), confirmationWait)
-	defer cancel()
-	_, _ = conn.AcceptUniStream(ctx) // or it does not come
+// refuse ends a connection that becomes no link. One that was dialed it ends once
+// the peer's link stream shows that the handshake is confirmed: a server opens it
+// when its side is complete (RFC 9001 section 4.1.2). A CONNECTION_CLOSE before
+// that goes into a packet behind one of the handshake's, and servers that have
+// discarded the keys of the one were seen to drop the other with it.
+func refuse(conn *quic.Conn, dialed bool, code session.Code, reason string) {
+	if dialed {
+		ctx, cancel := context.WithTimeout(conn.Context(), confirmationWait)
+		_, _ = conn.AcceptUniStream(ctx) // or it does not come
+		cancel()
+	}
+	_ = conn.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }
 
 // forget drops a link that has ended.
