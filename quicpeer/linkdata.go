@@ -84,7 +84,7 @@ func (l *link) Drive() {
 			return
 		case !taken:
 			d, more = l.mux.Next(now, l.driving.buf)
-		case n == inlineTurn || l.uncredited() >= sendQueue:
+		case n >= inlineTurn || l.uncredited() >= sendQueue:
 			l.mux.Sent()
 			l.mux.Rest()
 			return
