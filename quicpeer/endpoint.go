@@ -133,6 +133,7 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 		ConnectionIDLength:  connectionIDLength,
 		StatelessResetKey:   &reset,
 		TokenGeneratorKey:   &token,
+		MaxTokenAge:         noTokens,
 		VerifySourceAddress: func(net.Addr) bool { return e.admission.mustProve(time.Now()) },
 		ConnContext:         e.admitConnection,
 	}
@@ -153,6 +154,12 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 // type 1, tag 16 are the 37 that it leaves for them. Only full packets go out in
 // batches (UDP GSO).
 const connectionIDLength = 17
+
+// noTokens makes every token of a NEW_TOKEN frame too old. quic-go sends one to
+// each client and cannot be told not to; it binds them to an IP address alone, so
+// that a peer could use another's behind the same NAT (session/PROTOCOL.md, rule
+// 17). Tokens of a Retry, which it binds to one handshake, have an age of their own.
+const noTokens = -1
 
 // Addr returns the address of the endpoint's one UDP port.
 func (e *Endpoint) Addr() net.Addr { return e.socket.LocalAddr() }
