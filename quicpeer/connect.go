@@ -85,11 +85,13 @@ func (e *Endpoint) linkTo(ctx context.Context, address, host string, port uint16
 // reuse finds a live link for a dial. An address alone never decides: the
 // certificate verified on the link must satisfy this dial's trust, and without
 // an expected id only a link that this endpoint dialed itself, at the same
-// address, on an unchanged path, will do. An anonymous link has no id, and its peer
-// dialed it: it is never used.
+// address, on an unchanged path, will do. What relies on the endpoint's trust
+// needs a link that ends when that is withdrawn. An anonymous link has no id, and
+// its peer dialed it: it is never used.
 func (e *Endpoint) reuse(address string, o *DialOptions) *link {
 	trust := o.trust()
-	if trust == nil {
+	own := trust != nil
+	if !own {
 		trust = e.trust.Load().Trust
 	}
 	if trust == nil {
@@ -99,6 +101,7 @@ func (e *Endpoint) reuse(address string, o *DialOptions) *link {
 	var found []*link
 	for l := range e.links {
 		switch {
+		case !own && l.trust != nil:
 		case !o.PeerID.IsZero() && l.peer.ID == o.PeerID:
 			found = append(found, l)
 		case o.PeerID.IsZero() && l.dialed != nil && l.dialed.address == address && addrPort(l.conn.RemoteAddr()) == l.dialed.addr:
@@ -110,7 +113,7 @@ func (e *Endpoint) reuse(address string, o *DialOptions) *link {
 	for _, l := range found {
 		peer := l.peer
 		peer.Name, peer.Incoming = address, false
-		if l.usable() && certs.Verify(trust, peer) == nil {
+		if l.usable() && certs.Learn(trust, peer) == nil { // it proved its key when the link came up
 			return l
 		}
 	}

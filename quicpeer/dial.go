@@ -53,8 +53,8 @@ const dialAttempts = 3
 //
 // A live link to the peer is used if there is one and the trust of this dial
 // holds for it: with PeerID, any link to that peer, whichever side made it;
-// else a link that this endpoint dialed at the same address. Otherwise a new
-// link is made.
+// else a link that this endpoint dialed at the same address, and, if this dial
+// relies on the endpoint's trust, dialed with that. Otherwise a new link is made.
 //
 // The error is a *[DialError]. If ctx ends first, the open is taken back in
 // the background. If the peer surely did not act on the open, because its link
