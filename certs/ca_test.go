@@ -10,8 +10,10 @@ import (
 	"crypto/x509/pkix"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 	"time"
+	"unicode"
 )
 
 // authority is a root and an intermediate that issues.
@@ -147,4 +149,20 @@ func TestCA(t *testing.T) {
 	}
 
 	wantError[*UntrustedError](t, CA(nil).Verify(peerOf(good, "peer.test")), "no pool is nobody, not the system's")
+}
+
+// A refused listener's certificate says what it likes, and crypto/x509 repeats
+// it. Whoever prints that gets one line of bounded length.
+func TestRefusalShowsNoControlCharacters(t *testing.T) {
+	a := newAuthority(t)
+	names := []string{"a\x1b[2J\r\nb.test"}
+	for range 50 {
+		names = append(names, strings.Repeat("x", 200)+".test")
+	}
+	liar := a.issue(t, x509.Certificate{DNSNames: names})
+	err := Verify(CA(a.pool), peerOf(liar, "peer.test:1"))
+	wantText(t, err, "is valid for a\ufffd[2J\ufffd\ufffdb.test", "…")
+	want(t, strings.IndexFunc(err.Error(), unicode.IsControl) < 0, "no control characters: %q", err)
+	want(t, len(err.Error()) < maxCause+1000, "bounded, got %d bytes", len(err.Error()))
+	wantError[x509.HostnameError](t, err, "the cause is whole")
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // UntrustedError reports a peer that Trust refused. It is what VerifyConnection
@@ -17,6 +19,8 @@ type UntrustedError struct {
 	Err      error  // the cause, such as a *KeyChangedError; may be nil
 }
 
+// Error is one line. What the peer's certificate says is cut where it is long,
+// and shown without control characters.
 func (e *UntrustedError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "certs: %s is not trusted", e.who())
@@ -24,12 +28,29 @@ func (e *UntrustedError) Error() string {
 		b.WriteString(": want " + e.Want)
 	}
 	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
+		b.WriteString(": " + printable(e.Err.Error()))
 	}
 	if e.Remedy != "" {
 		b.WriteString("; if it is the right peer, " + e.Remedy)
 	}
 	return b.String()
+}
+
+// maxCause is how much of a cause is shown: a certificate may have many names,
+// each of any length, and crypto/x509 tells them all.
+const maxCause = 2048
+
+// printable replaces what could move a cursor or fake a line of a log.
+func printable(s string) string {
+	if len(s) > maxCause {
+		s = s[:maxCause] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, s)
 }
 
 func (e *UntrustedError) who() string {

@@ -277,7 +277,7 @@ func race[C any](ctx context.Context, addrs []netip.AddrPort, dial func(context.
 				if len(errs) == 1 {
 					return none, r.addr, r.err
 				}
-				return none, r.addr, errors.Join(errs...)
+				return none, r.addr, attemptsError(errs)
 			}
 		}
 		if begun < len(addrs) {

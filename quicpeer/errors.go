@@ -3,6 +3,9 @@ package quicpeer
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/quic-go/quic-go"
 
@@ -46,8 +49,16 @@ type DialError struct {
 	Err     error
 }
 
-// Error names the address and the cause.
-func (e *DialError) Error() string { return fmt.Sprintf("quicpeer: dial %s: %v", e.Address, e.Err) }
+// Error names the address and the cause, without the control characters that
+// may be in what the peer says.
+func (e *DialError) Error() string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, fmt.Sprintf("quicpeer: dial %s: %v", e.Address, e.Err))
+}
 
 // Unwrap returns the cause.
 func (e *DialError) Unwrap() error { return e.Err }
@@ -87,6 +98,19 @@ func handshakeError(err error, id certs.PeerID) error {
 	}
 	return err
 }
+
+// attemptsError joins what befell each address of a dial, on one line.
+type attemptsError []error
+
+func (e attemptsError) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (e attemptsError) Unwrap() []error { return e }
 
 // unusedError explains why a connection whose handshake seemed complete ended
 // before anything was sent on it. A listener judges our certificate after our

@@ -116,3 +116,12 @@ func TestRefusalIsToldFromOtherAlerts(t *testing.T) {
 	}
 	wantIs(t, alert(120, true), ErrWrongProtocol)
 }
+
+// What a stranger says in a refusal is shown in one line, whatever it is, and
+// however many addresses have failed.
+func TestDialErrorShowsNoControlCharacters(t *testing.T) {
+	refusal := &quic.TransportError{Remote: true, ErrorCode: quic.ConnectionRefused, ErrorMessage: "go\x1b[2J\r\naway"}
+	err := &DialError{Address: "host:1", Err: attemptsError{handshakeError(refusal, certs.PeerID{}), errors.New("the other")}}
+	require.EqualError(t, err, "quicpeer: dial host:1: CONNECTION_REFUSED (remote): go\ufffd[2J\ufffd\ufffdaway; the other")
+	wantIs(t, err, refusal)
+}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Cause says in which way a session ended.
@@ -88,7 +90,8 @@ type Error struct {
 	Err error
 }
 
-// Error describes the end in one line.
+// Error describes the end in one line. What the peer said is shown without
+// control characters; Reason has it as it came.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("session: ")
@@ -111,9 +114,19 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, ": %s", e.Reason)
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		fmt.Fprintf(&b, ": %v", e.Err) // may quote the peer, too
 	}
-	return b.String()
+	return printable(b.String())
+}
+
+// printable replaces what could move a cursor or fake a line of a log.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, s)
 }
 
 // Unwrap returns the error underneath.

@@ -31,6 +31,15 @@ func TestErrorTexts(t *testing.T) {
 	}
 }
 
+// A peer's text must not move a cursor, or fake a line, wherever the error is
+// printed.
+func TestErrorShowsNoControlCharacters(t *testing.T) {
+	e := &Error{Cause: CauseClosed, Remote: true, Reason: "a\x1b[2J\r\nb\u202e\xff", Err: errors.New("c\x07\u009bd")}
+	require.EqualError(t, e, "session: closed by the peer (normal): a\ufffd[2J\ufffd\ufffdb\ufffd\ufffd: c\ufffd\ufffdd")
+	require.EqualError(t, &SignalError{ErrSignalUnknown, e}, ErrSignalUnknown.Error()+": "+e.Error())
+	require.Equal(t, "a\x1b[2J\r\nb\u202e\xff", e.Reason, "as it came")
+}
+
 func TestErrorIs(t *testing.T) {
 	e := &Error{Cause: CauseClosed, Code: 0x100, Reason: "bye", Remote: true, Confirmed: true, Err: io.ErrUnexpectedEOF}
 	require.ErrorIs(t, e, &Error{Cause: CauseClosed, Code: 0x100, Remote: true}, "cause, code and side count")

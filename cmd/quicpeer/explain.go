@@ -53,7 +53,7 @@ func explainDial(err error, own certs.PeerID) (cause, remedy string) {
 			cause += "; wanted is " + e.Want
 		}
 		if e.Err != nil {
-			cause += " (" + e.Err.Error() + ")"
+			cause += " (" + clean(e.Err.Error()) + ")"
 		}
 		return cause, fmt.Sprintf("if it is the right peer, dial ADDRESS#%s, or start with --trust %s", e.Peer, e.Peer)
 	}
@@ -88,5 +88,5 @@ func explainDial(err error, own certs.PeerID) (cause, remedy string) {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "nobody answers", "check that the peer is running and listens on that port, and that UDP passes the firewalls on the way"
 	}
-	return strings.TrimPrefix(err.Error(), "quicpeer: "), ""
+	return clean(strings.TrimPrefix(err.Error(), "quicpeer: ")), ""
 }

@@ -104,3 +104,11 @@ func TestExplainNamesCauseAndRemedy(t *testing.T) {
 		require.Contains(t, remedy, c.remedy)
 	}
 }
+
+func TestExplainLeavesNothingToTheTerminal(t *testing.T) {
+	hostile := errors.New("a\x1b[2J\r\nb")
+	for _, err := range []error{hostile, &certs.UntrustedError{Err: hostile}} {
+		cause, _ := explain(&quicpeer.DialError{Address: "a:1", Err: err}, certs.PeerID{})
+		require.Contains(t, cause, `a\u{1b}[2J\r\nb`)
+	}
+}
