@@ -45,7 +45,8 @@ const (
 //
 // The file is read again when it has changed, so it may be edited while in
 // use; a line that cannot be read refuses everyone, with a
-// *[KnownPeersFileError]. It is written as a whole, under a lock that keeps
+// *[KnownPeersFileError], and so does a file that others than its owner can
+// change, on systems that have such modes. It is written as a whole, under a lock that keeps
 // processes from undoing each other's changes. A KnownPeersFile is safe for
 // concurrent use. The zero value trusts nobody.
 type KnownPeersFile struct {
@@ -173,7 +174,7 @@ func (f *KnownPeersFile) read() (*knownPeers, error) {
 	defer f.mu.Unlock()
 	if f.info != nil {
 		now, err := os.Stat(f.path)
-		if err == nil && os.SameFile(now, f.info) && now.Size() == f.info.Size() && now.ModTime().Equal(f.info.ModTime()) {
+		if err == nil && os.SameFile(now, f.info) && now.Size() == f.info.Size() && now.ModTime().Equal(f.info.ModTime()) && now.Mode() == f.info.Mode() {
 			return f.last, nil
 		}
 		f.info = nil
@@ -206,6 +207,9 @@ func (f *KnownPeersFile) load() ([]byte, fs.FileInfo, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, nil, fmt.Errorf("certs: known peers: %w", err)
+	}
+	if err := checkKnownPeersMode(f.path, info.Mode()); err != nil {
+		return nil, nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxKnownPeersFile+1))
 	if err != nil {

@@ -8,5 +8,8 @@ import "io/fs"
 // say who can read a file.
 func checkKeyFileMode(string, fs.FileMode) error { return nil }
 
+// checkKnownPeersMode has nothing to check either.
+func checkKnownPeersMode(string, fs.FileMode) error { return nil }
+
 // syncDir does nothing: this system cannot sync a directory.
 func syncDir(string) {}

@@ -20,6 +20,18 @@ func checkKeyFileMode(path string, mode fs.FileMode) error {
 	}
 }
 
+// checkKnownPeersMode refuses a file of known peers that anyone but its owner
+// can change. Anyone may read it.
+func checkKnownPeersMode(path string, mode fs.FileMode) error {
+	if mode.Perm()&0o022 == 0 {
+		return nil
+	}
+	return &KnownPeersFileError{
+		Path:    path,
+		Problem: fmt.Sprintf("others can change it, and so whom it trusts (mode %04o); run: chmod go-w %q", mode.Perm(), path),
+	}
+}
+
 // syncDir makes a rename in the directory last through a power failure. Some
 // file systems cannot; the file itself is whole either way.
 func syncDir(dir string) {
