@@ -41,11 +41,14 @@ func (e *Endpoint) tracer() connectionTracer {
 	}
 }
 
+// createQLog makes a file that only its owner can read, since the tokens in it
+// reset connections. It must be a new one: the client chooses the id that it is
+// named after.
 func createQLog(dir, name string) (*bufferedFile, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.Create(filepath.Join(dir, name))
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
