@@ -196,7 +196,8 @@ func (e *Endpoint) SetTrust(t certs.Trust) {
 }
 
 // recheck closes a link that the endpoint's trust does not cover, or no
-// longer. A link that comes up while trust changes is checked again too.
+// longer. A link that comes up while trust changes is checked again too, before
+// anything of it reaches the application.
 func (e *Endpoint) recheck(l *link) {
 	if l.anonymous || l.trust != nil {
 		return
@@ -271,8 +272,8 @@ func (e *Endpoint) addLink(conn *quic.Conn, dialed *target, trust certs.Trust) (
 	e.links[l] = struct{}{}
 	e.mu.Unlock()
 	e.log.Info("link up", "remote", l.RemoteAddr(), "id", l.peer.ID, "anonymous", l.anonymous, "dialed", dialed != nil)
+	e.recheck(l) // before the peer's sessions are read
 	l.start()
-	e.recheck(l)
 	return l, nil
 }
 
