@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -223,11 +224,10 @@ func TestNoSecretsAreShown(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		report, err := a.Shutdown(ctx, quicpeer.ShutdownOptions{Reason: "done"})
-		values.show(report, err, report.Err())
-		for _, p := range []*peer{a, b, strict} {
-			values.show(p.Close(ctx), p.Endpoint) // nothing changes in it any more
-		}
+		closed := []error{a.Close(ctx), b.Close(ctx), strict.Close(ctx)}
 		n.pass(time.Second)
+		synctest.Wait()
+		values.show(report, err, report.Err(), closed, a.Endpoint, b.Endpoint, strict.Endpoint) // nothing changes in them any more
 
 		for line := range strings.Lines(keyLog.String()) {
 			fields := strings.Fields(line)
