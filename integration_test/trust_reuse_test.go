@@ -1,6 +1,11 @@
 package integration_test
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -57,5 +62,64 @@ func TestRule08KnownPeersLearnOnReuse(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, ok, "met under this name")
 		require.Equal(t, b.ID(), id)
+	})
+}
+
+// A link to a peer that a CA has vouched for under one name is none under
+// another, whoever it is; its id alone does not mind the name.
+func TestRule08NameOfAnotherHost(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		ca, key := newCallerCA(t), newSigner(t)
+		id, err := certs.FromTLSCertificate(tls.Certificate{Certificate: [][]byte{ca.leaf(t, key.Public(), nil).Raw, ca.mid.Raw}, PrivateKey: key})
+		require.NoError(t, err)
+		pool := x509.NewCertPool()
+		pool.AddCert(ca.root)
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		b := n.peer(t, theHost.String()+":1000", quicpeer.Config{Identity: id})
+		b.serve()
+		other := netUDP("10.0.0.67:1000")
+		n.reroute(other, b.addr)
+		both := quicpeer.DialOptions{PeerID: b.ID(), Trust: certs.CA(pool)}
+		_, err = a.dial(b, both)
+		require.NoError(t, err)
+		_, err = a.dial(b, both)
+		require.NoError(t, err)
+		a.wantLinks("the same name", 1)
+		_, err = a.dialContext(t.Context(), other, quicpeer.DialOptions{PeerID: b.ID()})
+		require.NoError(t, err)
+		a.wantLinks("the peer that is expected", 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err = a.dialContext(ctx, other, both)
+		require.Error(t, err, "its certificate is not for this name")
+		_, err = a.dialContext(ctx, other, quicpeer.DialOptions{Trust: certs.CA(pool)})
+		require.Error(t, err)
+		a.wantLinks("still the first alone", 1)
+	})
+}
+
+// A file of known peers that names another key now is asked before a link is
+// used again, and ends it when the endpoint is told.
+func TestRule08KnownPeerHasAnotherKey(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		path := filepath.Join(t.TempDir(), "known")
+		known, err := certs.KnownPeers(path)
+		require.NoError(t, err)
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{Trust: known})
+		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+		s, _ := a.open(b)
+		a.open(b)
+		a.wantLinks("learned, and used again", 1)
+		other := newIdentity(t).ID()
+		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%v %v\n", b.addr, other), 0o600))
+		_, err = a.dial(b, quicpeer.DialOptions{})
+		var changed *certs.KeyChangedError
+		require.ErrorAs(t, err, &changed)
+		require.Equal(t, other, changed.Known)
+		require.Equal(t, b.ID(), changed.Got)
+		require.NoError(t, s.Err(), "until the endpoint is told")
+		a.SetTrust(known)
+		wantOver(t, "judged again", s, time.Second)
+		require.ErrorAs(t, s.Err(), &changed)
 	})
 }
