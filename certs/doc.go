@@ -17,7 +17,9 @@
 // The key file is PEM: one PKCS#8 block "PRIVATE KEY", then, if a CA issued
 // a certificate for the key, its chain in blocks "CERTIFICATE", leaf first.
 // It is written with mode 0600 and refused when others can read it, on
-// systems that have such modes.
+// systems that have such modes. A file of known peers is refused when others
+// can change it. The directory is not looked at: who can write there can put
+// other files in their place.
 //
 // # Peer ids
 //
@@ -26,7 +28,9 @@
 //	id   = SHA-256(SubjectPublicKeyInfo, DER)       32 bytes
 //	text = base32(id), lower case, no padding       52 characters
 //
-// Ids are public: anyone who connects to a listener learns its id. The text
+// Ids are public: anyone who connects to a listener learns its id. So it does
+// no harm that the time of a comparison tells how much of two ids is the same;
+// what has to be kept is the key, and only TLS works with that. The text
 // form has no checksum, so it is to be copied, not typed from paper;
 // [ParsePeerID] says which character is wrong when one cannot belong.
 //

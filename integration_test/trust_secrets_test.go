@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -247,7 +248,7 @@ func TestNoSecretsAreShown(t *testing.T) {
 			shown["qlog"] += string(data)
 			info, err := os.Stat(file)
 			require.NoError(t, err)
-			require.Zero(t, info.Mode().Perm()&0o077, "%s: it has stateless reset tokens", file)
+			require.True(t, runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0, "%s: it has stateless reset tokens", file)
 		}
 		for _, has := range []string{"link up", "peer refused", "protocol violation", "not trusted any more", "link ended"} {
 			require.Contains(t, shown["logs"], has)
