@@ -46,9 +46,9 @@ const (
 // The file is read again when it has changed, so it may be edited while in
 // use; a line that cannot be read refuses everyone, with a
 // *[KnownPeersFileError], and so does a file that others than its owner can
-// change, on systems that have such modes. It is written as a whole, under a lock that keeps
-// processes from undoing each other's changes. A KnownPeersFile is safe for
-// concurrent use. The zero value trusts nobody.
+// change, on systems that have such modes. It is written as a whole, under a
+// lock that keeps processes from undoing each other's changes. A
+// KnownPeersFile is safe for concurrent use. The zero value trusts nobody.
 type KnownPeersFile struct {
 	path string
 
