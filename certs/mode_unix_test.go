@@ -115,7 +115,7 @@ func TestKeyIsNeverInAnOpenFile(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range 30 {
+		for range 10 {
 			if err := id.Save(path); err != nil {
 				t.Error(err)
 			}
