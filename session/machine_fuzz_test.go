@@ -1,6 +1,8 @@
 package session
 
 import (
+	"bytes"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,18 +11,22 @@ import (
 
 // FuzzMachine feeds one machine whatever the bytes say, in any order: a hostile
 // peer, an application without manners, timers at odd times. It must not
-// panic, and after every step what checkStep checks must hold.
+// panic, and after every step what checkStep and outputHistory check must hold.
 func FuzzMachine(f *testing.F) {
 	f.Add(true, []byte("\x00\x11\x02\x00\x00\x0a\x05\x00\x0b\x03\x18"))
 	f.Add(false, []byte("\x00\x10\x06\x03\x16\x01\x02\x00\x00\x0c\x04\x19\x04"))
 	f.Add(true, []byte{0, 0x12, 1, 1, 0x20})
 	f.Add(false, []byte{0x20, 0x21, 0x30, 0x31})
+	f.Add(false, slices.Concat([]byte("\x10\x00\x00\x00\x00\x00\x00\x00\x05"), bytes.Repeat([]byte("\x13"), 8*(DefaultMaxSignals+1)))) // more than it takes
+	f.Add(true, []byte("\x11\x00\x00\x00\x00\x00\x00\x00\x07\x00\x05\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00"))                // flushed twice
 	f.Fuzz(func(t *testing.T, opener bool, data []byte) {
 		m, now := newMachine(opener), epoch
+		history := newHistory(opener)
 		step := func(in input) {
 			before := m
 			out := m.step(now, &in, nil)
 			require.NoError(t, checkStep(before, m, out))
+			require.NoError(t, history.step(before, m, out))
 		}
 		start := input{kind: inStart, frame: Open{}}
 		if !opener {
