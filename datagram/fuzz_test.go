@@ -90,7 +90,8 @@ func reencode(wire []byte) ([]byte, bool) {
 }
 
 // Whatever bytes come in, in whatever order sessions open and end: nothing panics, every datagram is accounted for
-// once, and every message and fragment in an accepted datagram, too.
+// once, and every message and fragment in an accepted datagram, too; what is held is bounded, and nothing is delivered
+// that was not sent.
 func FuzzHandle(f *testing.F) {
 	var all []byte
 	for _, wire := range vectorWires(f) {
@@ -100,7 +101,17 @@ func FuzzHandle(f *testing.F) {
 		}
 	}
 	f.Add(all)
+	f.Add(earlyFlood(2 * earlyDatagrams))
 	f.Fuzz(func(t *testing.T, script []byte) { handleScript(t, script) })
+}
+
+// earlyFlood is a script with so many messages for a session that is not open.
+func earlyFlood(n int) (script []byte) {
+	for number := range uint64(n) {
+		wire := AppendMessage(nil, number, Message{Session: 1, Payload: make([]byte, 100)})
+		script = append(append(script, byte(len(wire))), wire...)
+	}
+	return script
 }
 
 // handleScript passes the datagrams of a script to a Mux. A length byte of 200 or more is a command instead.
@@ -109,6 +120,14 @@ func handleScript(t *testing.T, script []byte) {
 	flows := map[uint64]*Flow{}
 	var ever []*Flow
 	var whole, pieces, datagrams uint64
+	sent, cut := map[uint64]map[string]int{}, map[uint64]bool{} // payloads by session, and sessions with fragments
+	note := func(m Message) {
+		whole++
+		if sent[m.Session] == nil {
+			sent[m.Session] = map[string]int{}
+		}
+		sent[m.Session][string(m.Payload)]++
+	}
 	for len(script) > 0 {
 		n := int(script[0])
 		script = script[1:]
@@ -151,19 +170,34 @@ func handleScript(t *testing.T, script []byte) {
 		require.NoError(t, parseAny(d), "accepted")
 		switch h, body, _ := ParseHeader(d); h.Kind {
 		case KindMessage:
-			whole++
+			m, _ := ParseMessage(body)
+			note(m)
 		case KindBundle:
 			for len(body) > 0 {
 				var m Message
 				if m, body, _ = NextBundleItem(body); m.Session != paddingID {
-					whole++
+					note(m)
 				}
 			}
 		case KindFragment:
+			f, _ := ParseFragment(body)
+			cut[f.Session] = true
 			pieces++
 		}
+		wantBounded(t, m, ever)
 	}
 
+	popped := map[*Flow]int{}
+	for _, f := range ever {
+		for p, ok := f.TryPop(); ok; p, ok = f.TryPop() {
+			popped[f]++
+			require.LessOrEqual(t, len(p), 1000)
+			if !cut[f.ID()] {
+				require.Positive(t, sent[f.ID()][string(p)], "session %d got %q, which was not sent, or twice", f.ID(), p)
+				sent[f.ID()][string(p)]--
+			}
+		}
+	}
 	c := m.Mux.Counts()
 	require.Equal(t, datagrams, c.Received)
 	require.Equal(t, c.Received, c.Accepted+c.DatagramDrops.Total(), "each datagram once: %+v", c)
@@ -172,13 +206,33 @@ func handleScript(t *testing.T, script []byte) {
 	// Whole messages count once each; what fragments add is at most one for each fragment.
 	sum := c.MessageDrops.Total() + uint64(c.EarlyHeld)
 	for _, f := range ever {
-		wantSums(t, f, 0)
+		wantSums(t, f, popped[f])
 		fc := f.Counts()
-		require.LessOrEqual(t, fc.Unread, 3)
+		require.Zero(t, fc.Unread)
 		sum += fc.Received + fc.Late
 	}
 	require.GreaterOrEqual(t, sum, whole, "each message once: %+v", c)
 	require.LessOrEqual(t, sum, whole+pieces, "each message once: %+v", c)
+}
+
+// wantBounded checks what a link holds of what has arrived.
+func wantBounded(t *testing.T, m *testMux, flows []*Flow) {
+	t.Helper()
+	require.LessOrEqual(t, m.recv.early.bytes, earlyBytes)
+	require.LessOrEqual(t, m.recv.early.entries.len(), earlyDatagrams)
+	for _, f := range flows {
+		require.LessOrEqual(t, f.Counts().Unread, 3)
+		if r := f.recv.reassembly; r != nil {
+			require.LessOrEqual(t, len(r.incomplete), reassemblyMessages)
+			held := 0
+			for _, p := range r.incomplete {
+				held += len(p.data)
+				require.LessOrEqual(t, len(p.have), reassemblySpans)
+			}
+			require.Equal(t, held, r.bytes)
+			require.LessOrEqual(t, held, reassemblyBytes)
+		}
+	}
 }
 
 // A random schedule of pushes, losses, repeats and reordering, with a path whose size changes: each message is delivered
