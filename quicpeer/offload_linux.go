@@ -72,6 +72,16 @@ type coalesced struct {
 	several bool
 }
 
+// newCoalesced takes a datagram, and the size of its packets as the kernel tells
+// it, if it does. It changes control.
+func newCoalesced(data []byte, size int, addr *net.UDPAddr, control []byte, flags int) coalesced {
+	d := coalesced{rest: data, size: size, addr: addr, flags: flags, control: packetControl(control, flags)}
+	if d.several = size > 0 && size < len(data); !d.several {
+		d.size = len(data)
+	}
+	return d
+}
+
 // newReceiveOffload turns UDP_GRO on, or says why that cannot be: an old kernel,
 // or a sandbox.
 func newReceiveOffload(c syscall.Conn, counts *socketCounts) (*receiveOffload, error) {
@@ -195,15 +205,7 @@ func (r *receiveOffload) read() error {
 			continue // of no family that a UDP socket has
 		}
 		control := r.controls[i*controlSize:][:h.Controllen]
-		d := &r.pending[r.count]
-		*d = coalesced{
-			rest: r.buffers[i*coalescedSize:][:h.len], size: groSize(control),
-			addr: addr, flags: int(h.Flags),
-		}
-		if d.several = d.size > 0 && d.size < len(d.rest); !d.several {
-			d.size = len(d.rest)
-		}
-		d.control = packetControl(control, d.flags)
+		r.pending[r.count] = newCoalesced(r.buffers[i*coalescedSize:][:h.len], groSize(control), addr, control, int(h.Flags))
 		r.count++
 	}
 	return nil
