@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -96,5 +98,36 @@ func FuzzParseLine(f *testing.F) {
 		one, err := parseLine("/to 7 " + line)
 		require.NoError(t, err)
 		require.Equal(t, chatLine{verb: verbSay, session: 7, chosen: true, text: l.text}, one)
+	})
+}
+
+// FuzzParseTarget: what is accepted can be dialed and written again, and means
+// the same, whatever stands around it.
+func FuzzParseTarget(f *testing.F) {
+	for _, s := range []string{"localhost:9000", "[::1]:1#" + testID, "host:65535#", "[fe80::1%eth0]:1", "a:b:1", "host:00080"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		target, err := parseTarget(s)
+		if err != nil {
+			require.Empty(t, target.id, "no target beside an error")
+			require.NotEmpty(t, err.Error())
+			return
+		}
+		host, port, err := net.SplitHostPort(target.address)
+		require.NoError(t, err)
+		require.NotEmpty(t, host)
+		n, err := strconv.ParseUint(port, 10, 16)
+		require.NoError(t, err)
+		require.NotZero(t, n)
+		written := target.address
+		if strings.Contains(s, "#") {
+			written += "#" + target.id.String()
+		} else {
+			require.True(t, target.id.IsZero(), "no id unless one is given")
+		}
+		again, err := parseTarget(" " + written + " ")
+		require.NoError(t, err)
+		require.Equal(t, target, again)
 	})
 }
