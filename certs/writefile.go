@@ -7,12 +7,45 @@ import (
 	"path/filepath"
 )
 
+// maxLinks is how many symbolic links may follow each other, as on Linux.
+const maxLinks = 40
+
+// target returns what a path stands for: a file, or where there can be one.
+func target(path string) (string, error) {
+	for range maxLinks {
+		info, err := os.Lstat(path)
+		switch {
+		case err != nil:
+			return path, nil // what is wrong with it shows when it is made
+		case info.Mode().IsRegular():
+			return path, nil
+		case info.Mode()&fs.ModeSymlink == 0:
+			return "", fmt.Errorf("%s is not a file", path)
+		}
+		to, err := os.Readlink(path)
+		if err != nil {
+			return "", err
+		}
+		if !filepath.IsAbs(to) {
+			// Of the directory's own name: with .. in it, the link's is not enough.
+			dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return "", err
+			}
+			to = filepath.Join(dir, to)
+		}
+		path = to
+	}
+	return "", fmt.Errorf("%s has too many symbolic links", path)
+}
+
 // writeFile replaces the file as a whole: a reader, or a crash at any moment,
 // finds either the old content or the new one. A symbolic link is followed, so
-// that the file it names is replaced and not the link.
+// that the file it names is replaced and not the link, or made. What is no file,
+// such as /dev/null, stays what it is.
 func writeFile(path string, data []byte, mode fs.FileMode) (err error) {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
+	if path, err = target(path); err != nil {
+		return fmt.Errorf("certs: write: %w", err)
 	}
 	dir := filepath.Dir(path)
 	// In the same directory, because a rename is atomic only within one file
