@@ -117,9 +117,11 @@ type Config struct {
 	// Logger gets what an operator may want to know. Nil: silence.
 	Logger *slog.Logger
 	// QLogDir is where a qlog file is written for each connection. Empty: the
-	// environment variable QLOGDIR; if that is empty too, none is written. There
-	// are no keys and no messages in them, but addresses, reasons, and the tokens
-	// with which a connection can be reset. So only their owner can read them.
+	// environment variable QLOGDIR; if that is empty too, none is written. A
+	// connection whose file cannot be written runs without; [Stats] count those.
+	// There are no keys and no messages in them, but addresses, reasons, and the
+	// tokens with which a connection can be reset. So only their owner can read
+	// them.
 	QLogDir string
 	// KeyLogWriter, if set, gets the secrets of every connection, in the NSS
 	// key log format, so that tools such as Wireshark can read what was

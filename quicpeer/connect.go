@@ -159,6 +159,8 @@ func (e *Endpoint) connect(ctx context.Context, address, host string, port uint1
 	tlsConfig := e.identity.ClientTLS(ALPN, verify, address)
 	tlsConfig.KeyLogWriter = e.config.KeyLogWriter
 	conn, addr, err := race(ctx, addrs, func(ctx context.Context, to netip.AddrPort) (*quic.Conn, error) {
+		ctx, end := e.faults.watchDial(ctx, to)
+		defer end()
 		return e.transport.Dial(ctx, net.UDPAddrFromAddrPort(to), tlsConfig, e.quicConfig())
 	}, func(c *quic.Conn) {
 		_ = c.CloseWithError(quic.ApplicationErrorCode(session.CodeCancelled), "another address was faster")

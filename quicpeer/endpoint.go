@@ -46,6 +46,8 @@ type Endpoint struct {
 	socket     net.PacketConn
 	owned      bool       // socket is ours to close
 	udp        *udpSocket // as QUIC uses it; nil if it is of another kind
+	faults     *socketFaults
+	qlogs      seldom // how often it is logged that there are none
 	families   families
 	transport  *quic.Transport
 	listener   *quic.Listener
@@ -69,7 +71,7 @@ type trustBox struct{ certs.Trust }
 
 // counters are totals of one endpoint.
 type counters struct {
-	refusedConnections, untrustedPeers, refusedSessions, busySessions, withdrawnSessions atomic.Uint64
+	refusedConnections, untrustedPeers, refusedSessions, busySessions, withdrawnSessions, failedQLogs atomic.Uint64
 }
 
 // Listen binds the endpoint to a UDP address, "host:port". An empty host means
@@ -92,7 +94,10 @@ func Listen(address string, c *Config) (*Endpoint, error) {
 // closes after the endpoint: a UDP socket with options of its own, or a
 // simulated network. Nobody else may read from it. A [net.UDPConn] is used as
 // Listen uses its own, with receive offload where the system has it; any other
-// type, also one that embeds a UDPConn, only through its methods.
+// type, also one that embeds a UDPConn, only through its methods. Errors of its
+// calls that wrap a [syscall.Errno] are taken to pass, as [NotSentStats] says, but
+// for those of a socket that is gone (EBADF, ENOTSOCK); any other error ends the
+// endpoint's links.
 func ListenPacket(pc net.PacketConn, c *Config) (*Endpoint, error) {
 	if pc == nil {
 		return nil, errors.New("quicpeer: ListenPacket needs a socket, got nil")
@@ -108,15 +113,19 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 	e := &Endpoint{
 		config: config, log: config.Logger, identity: config.Identity,
 		socket: pc, owned: owned, families: familiesOf(pc.LocalAddr()),
+		faults:    newSocketFaults(config.Logger),
+		qlogs:     seldom{every: faultLogEvery},
 		admission: newAdmission(config.Limits),
 		ended:     make(chan struct{}),
 		links:     make(map[*link]struct{}),
 		dials:     make(map[dialKey]*connecting),
 		handlers:  make(map[string]func(*Incoming)),
 	}
-	conn := pc
-	if c, ok := pc.(*net.UDPConn); ok {
-		e.udp = newUDPSocket(c)
+	var conn net.PacketConn
+	if c, ok := pc.(*net.UDPConn); !ok {
+		conn = wrapSocket(pc, e.faults)
+	} else {
+		e.udp = newUDPSocket(c, e.faults)
 		conn = e.udp
 		if e.udp.why != nil {
 			e.log.Debug("packets are received one by one", "error", e.udp.why)
@@ -305,6 +314,7 @@ func (e *Endpoint) forget(l *link) {
 // closeTransport ends all use of the socket. One that is ours is closed, one that
 // is the caller's given back.
 func (e *Endpoint) closeTransport() {
+	e.faults.stop()
 	_ = e.transport.Close()
 	switch {
 	case e.owned:

@@ -79,8 +79,12 @@ type Stats struct {
 	// WithdrawnSessions were taken back by their peer while they waited for
 	// Accept.
 	WithdrawnSessions uint64
-	// Socket is what went through the UDP socket. All zero if the endpoint
-	// runs on a socket of another kind (see [ListenPacket]).
+	// FailedQLogs counts the connections whose qlog file could not be made, or
+	// was not written to its end (see [Config.QLogDir]).
+	FailedQLogs uint64
+	// Socket is what went through the UDP socket, and what did not. Packets
+	// and calls are zero if the endpoint runs on a socket of another kind (see
+	// [ListenPacket]); what failed is counted on any.
 	Socket SocketStats
 }
 
@@ -98,6 +102,31 @@ type SocketStats struct {
 	// with send offload only: UDP GSO, on Linux from 5.0 on, in bursts of
 	// messages that fill their datagrams.
 	SentPackets, SendCalls uint64
+	// NotSent are packets that the system did not take.
+	NotSent NotSentStats
+	// FailedReads is how often reading failed and was tried again: at once at
+	// first, and some ten times a second if it lasts.
+	FailedReads uint64
+}
+
+// NotSentStats count packets that the system did not take, by what it said.
+// Each counts as lost, like one that is lost on its way: its messages may be lost
+// with it, other content is sent again, and a link lives on unless that lasts for
+// 15 seconds. A Dial fails with the system's error instead, except for NoBuffer and
+// TooLarge. An error that lasts is logged every ten seconds.
+type NotSentStats struct {
+	// NoBuffer: memory or a queue was full (ENOBUFS, ENOMEM).
+	NoBuffer uint64
+	// NotPermitted: a firewall on this machine (EPERM, EACCES).
+	NotPermitted uint64
+	// Unreachable: no route, no address to send from, or the interface is
+	// down (ENETUNREACH, EHOSTUNREACH, ENETDOWN, EADDRNOTAVAIL and others).
+	Unreachable uint64
+	// TooLarge: larger than the interface takes (EMSGSIZE). A few are normal:
+	// QUIC looks for the largest packet that the path takes (RFC 8899).
+	TooLarge uint64
+	// Other: anything else that does not mean the end of the socket.
+	Other uint64
 }
 
 // Stats returns the totals so far.
@@ -108,6 +137,7 @@ func (e *Endpoint) Stats() Stats {
 		RefusedSessions:    e.counters.refusedSessions.Load(),
 		BusySessions:       e.counters.busySessions.Load(),
 		WithdrawnSessions:  e.counters.withdrawnSessions.Load(),
-		Socket:             e.udp.stats(),
+		FailedQLogs:        e.counters.failedQLogs.Load(),
+		Socket:             e.faults.fill(e.udp.stats()),
 	}
 }

@@ -375,7 +375,8 @@ func (l *link) tend() {
 		if !now.Before(next) {
 			next = next.Add(heartbeatInterval)
 			if l.life.dead(now) {
-				l.close(session.Error{Cause: session.CauseLinkLost, Reason: "no answer to heartbeats"})
+				why := l.ep.faults.lastTo(addrPort(l.conn.RemoteAddr()), now.Add(-deadAfter))
+				l.close(session.Error{Cause: session.CauseLinkLost, Reason: "no answer to heartbeats", Err: why})
 				return
 			}
 			l.beat(now)

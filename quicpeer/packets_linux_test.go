@@ -45,7 +45,7 @@ func newTestSocket(t testing.TB, address string) *udpSocket {
 			_ = unix.SetsockoptInt(int(fd), option[0], option[1], 1) // of the other family
 		}
 	}))
-	return newUDPSocket(c)
+	return newUDPSocket(c, testFaults())
 }
 
 // newOffloadSocket is newTestSocket where the kernel has receive offload.

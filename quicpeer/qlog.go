@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/qlogwriter"
@@ -15,8 +16,8 @@ import (
 type connectionTracer = func(ctx context.Context, isClient bool, id quic.ConnectionID) qlogwriter.Trace
 
 // tracer writes a qlog file for each connection into the configured directory.
-// Without a directory it is nil. A file that cannot be made is logged, and
-// that connection runs without.
+// Without a directory it is nil. A file that cannot be made, or be written to its
+// end, is counted and logged, and that connection runs without.
 func (e *Endpoint) tracer() connectionTracer {
 	dir := e.config.QLogDir
 	if dir == "" {
@@ -30,9 +31,9 @@ func (e *Endpoint) tracer() connectionTracer {
 		if isClient {
 			side = "client"
 		}
-		f, err := createQLog(dir, fmt.Sprintf("%s_%s.sqlog", id, side))
+		f, err := createQLog(dir, fmt.Sprintf("%s_%s.sqlog", id, side), e.noQLog)
 		if err != nil {
-			e.log.Warn("no qlog for this connection", "error", err)
+			e.noQLog(err)
 			return nil
 		}
 		seq := qlogwriter.NewConnectionFileSeq(f, isClient, id)
@@ -41,10 +42,19 @@ func (e *Endpoint) tracer() connectionTracer {
 	}
 }
 
+// noQLog counts one file, and logs now and then: a full disk is one problem, not
+// one for each connection.
+func (e *Endpoint) noQLog(err error) {
+	e.counters.failedQLogs.Add(1)
+	if n, ok := e.qlogs.next(time.Now(), 1); ok {
+		e.log.Warn("connections have no qlog, or a part of one", "connections", n, "error", err)
+	}
+}
+
 // createQLog makes a file that only its owner can read, since the tokens in it
 // reset connections. It must be a new one: the client chooses the id that it is
 // named after.
-func createQLog(dir, name string) (*bufferedFile, error) {
+func createQLog(dir, name string, failed func(error)) (*qlogFile, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -52,19 +62,31 @@ func createQLog(dir, name string) (*bufferedFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bufferedFile{Writer: bufio.NewWriter(f), file: f}, nil
+	return &qlogFile{buffer: bufio.NewWriter(f), file: f, failed: failed}, nil
 }
 
-type bufferedFile struct {
-	*bufio.Writer
-	file *os.File
+// qlogFile takes all that quic-go writes, also when the disk does not: quic-go
+// would write its own line for each connection to the standard error, and say
+// nothing of what fails at the end. One goroutine uses it.
+type qlogFile struct {
+	buffer *bufio.Writer // keeps its first error, and writes no more then
+	file   *os.File
+	failed func(error)
 }
 
-// Close writes out what is buffered.
-func (f *bufferedFile) Close() error {
-	err := f.Flush()
+func (f *qlogFile) Write(b []byte) (int, error) {
+	_, _ = f.buffer.Write(b)
+	return len(b), nil
+}
+
+// Close writes out what is buffered, and tells if anything has failed.
+func (f *qlogFile) Close() error {
+	err := f.buffer.Flush()
 	if cerr := f.file.Close(); err == nil {
 		err = cerr
 	}
-	return err
+	if err != nil {
+		f.failed(err)
+	}
+	return nil
 }

@@ -56,7 +56,7 @@ func withoutGRO(t *testing.T, f func()) {
 func TestWithoutReceiveOffload(t *testing.T) {
 	c := listenTestUDP(t, "127.0.0.1:0")
 	var s *udpSocket
-	withoutGRO(t, func() { s = newUDPSocket(c) })
+	withoutGRO(t, func() { s = newUDPSocket(c, testFaults()) })
 	require.ErrorIs(t, s.why, unix.EPERM)
 	require.Nil(t, s.offload)
 

@@ -9,7 +9,8 @@ import (
 
 // udpSocket is the endpoint's UDP socket as QUIC uses it. It counts packets and
 // the system calls that carried them, and where the system can hand over many
-// packets with one call it has it do so.
+// packets with one call it has it do so. Its errors end in faults, as those of all
+// sockets do.
 //
 // Writes are safe for concurrent use. Reads are not: QUIC has one reader. With
 // receive offload only ReadBatch returns single packets; the other ways to read
@@ -20,6 +21,7 @@ type udpSocket struct {
 	offload *receiveOffload // the reader too; nil where the system has none
 	why     error           // why there is no offload
 	counts  socketCounts
+	faults  *socketFaults
 }
 
 // socketCounts are totals of one socket. Only what succeeded is counted.
@@ -34,8 +36,8 @@ type batchReader interface {
 }
 
 // newUDPSocket turns receive offload on if the system has it.
-func newUDPSocket(c *net.UDPConn) *udpSocket {
-	s := &udpSocket{UDPConn: c}
+func newUDPSocket(c *net.UDPConn, f *socketFaults) *udpSocket {
+	s := &udpSocket{UDPConn: c, faults: f}
 	if s.offload, s.why = newReceiveOffload(c, &s.counts); s.why == nil {
 		s.reader = s.offload
 	} else {
@@ -67,12 +69,12 @@ func (s *udpSocket) stats() SocketStats {
 }
 
 func (s *udpSocket) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
-	return s.reader.ReadBatch(ms, flags)
+	return readBatch(s.reader, s.faults, ms, flags)
 }
 
 // ReadFrom is what quic-go uses where it has no batches.
 func (s *udpSocket) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, addr, err := s.UDPConn.ReadFrom(b)
+	n, addr, err := readFrom(s.UDPConn, s.faults, b)
 	if err == nil {
 		s.counts.receiveCalls.Add(1)
 		s.counts.receivedPackets.Add(1)
@@ -81,20 +83,25 @@ func (s *udpSocket) ReadFrom(b []byte) (int, net.Addr, error) {
 }
 
 // WriteMsgUDP is what quic-go uses where it has batches, for one packet or, with
-// the size of each in oob, many.
+// the size of each in oob, many. It returns 0, and no error, for what is lost.
 func (s *udpSocket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
-	n, oobn, err = s.UDPConn.WriteMsgUDP(b, oob, addr)
-	if err == nil {
-		s.counts.sendCalls.Add(1)
-		s.counts.sentPackets.Add(packetsIn(len(b), segmentSize(oob)))
+	write := func() error {
+		if n, oobn, err = s.UDPConn.WriteMsgUDP(b, oob, addr); err == nil {
+			s.counts.sendCalls.Add(1)
+			s.counts.sentPackets.Add(packetsIn(len(b), segmentSize(oob)))
+		}
+		return err
+	}
+	if err = write(); err != nil {
+		err = s.faults.notSent(err, addr, len(b), segmentSize(oob), write)
 	}
 	return n, oobn, err
 }
 
 // WriteTo is what quic-go uses where it has no batches.
 func (s *udpSocket) WriteTo(b []byte, addr net.Addr) (int, error) {
-	n, err := s.UDPConn.WriteTo(b, addr)
-	if err == nil {
+	n, err := writeTo(s.UDPConn, s.faults, b, addr)
+	if err == nil && n > 0 {
 		s.counts.sendCalls.Add(1)
 		s.counts.sentPackets.Add(1)
 	}
