@@ -1,0 +1,111 @@
+package main
+
+import "slices"
+
+// checkDial judges what a Dial said of its outcome, and who the peers are.
+func (v *verdict) checkDial(h *history, c *conversation) {
+	accepted := 0
+	for _, a := range c.acceptors {
+		for _, call := range a.callsOf(opAccept) {
+			if call.end == nil || call.end.Err == nil {
+				accepted++ // at least it may have been
+			}
+		}
+		for _, in := range a.in {
+			if c.opener != nil {
+				v.judge(c.opener.life.hadID(c.opener.endpoint, in.Peer), pIdentity, a.life, c.id, "the opener shows as %s", in.Peer)
+			}
+		}
+	}
+	if c.opener == nil {
+		v.judge(false, pDial, nil, c.id, "it was offered to an application, and nobody has dialed it")
+		return
+	}
+	v.judge(accepted <= 1, pDial, c.opener.life, c.id, "it was accepted %d times", accepted)
+	for _, dial := range c.opener.callsOf(opDial) {
+		if dial.end == nil {
+			v.count("dials cut off by a kill")
+			continue
+		}
+		o := dial.end.Err
+		if o == nil {
+			v.count("dials accepted")
+			a := c.opener.other()
+			has := a != nil && len(a.callsOf(opAccept)) > 0
+			v.judge(has, pDial, c.opener.life, c.id, "Dial returned, and no application has accepted")
+			if has {
+				v.judge(a.life.hadID(a.endpoint, dial.end.Peer), pIdentity, c.opener.life, c.id, "the acceptor shows as %s", dial.end.Peer)
+			}
+			continue
+		}
+		v.count("dials failed: " + failure(o))
+		target := int(dial.begin.N[0])
+		switch {
+		case o.Class == cNotActed:
+			v.judge(accepted == 0, pNotActed, c.opener.life, c.id, "%s, and it was accepted", o.Text)
+		case o.Class == cUntrusted || o.Class == cRefused || o.Class == cLimit || o.Class == cUnreachable,
+			o.Class == cSession && o.Cause == "rejected" && (o.Code == 0x02 || o.Code == 0x03):
+			v.judge(accepted == 0 && !anyIn(c), pNotActed, c.opener.life, c.id, "%s, and an application has seen it", o.Text)
+		case o.Class == cSession && o.Cause == "rejected":
+			v.judge(accepted == 0 && slices.ContainsFunc(c.acceptors, func(a *half) bool {
+				return slices.ContainsFunc(a.callsOf(opReject), func(r *call) bool { return r.begin.Code == o.Code && r.begin.Reason == o.Reason })
+			}), pRejected, c.opener.life, c.id, "%s, and no application has rejected it so", o.Text)
+		}
+		if o.Class == cUnknown || o.Class == cUnreachable {
+			// Whatever is lost is lost for a reason.
+			v.judge(h.disturbed(c.opener.life, c.opener.endpoint, target, int(dial.begin.N[1]), dial.begin.T, dial.end.T, lossSilence), pLink, c.opener.life, c.id,
+				"%s, although nothing has befallen the two", o.Text)
+		}
+	}
+}
+
+// failure names an outcome in the summary.
+func failure(o *outcome) string {
+	if o.Class == cSession {
+		return o.Cause
+	}
+	return o.Class
+}
+
+func anyIn(c *conversation) bool {
+	return slices.ContainsFunc(c.acceptors, func(a *half) bool { return len(a.in) > 0 })
+}
+
+// hadID reports whether an endpoint had a peer id.
+func (l *life) hadID(endpoint int, id string) bool {
+	return slices.ContainsFunc(l.listens, func(e event) bool { return e.E == endpoint && e.Peer == id })
+}
+
+// disturbed reports whether a link between two endpoints can have been lost
+// between two times: one of them ended, was not there, or both together were
+// silent for long enough.
+func (h *history) disturbed(l *life, endpoint, process, theirs int, from, to, silence int64) bool {
+	if l.endpointEnds(endpoint, from, to) {
+		return true
+	}
+	sum := l.silence(from-silence, to)
+	for _, peer := range h.lives(process) {
+		if peer.first > to || peer.last < from-silence {
+			continue
+		}
+		if !peer.upThroughout(theirs, from, to) || peer.endpointEnds(theirs, from, to) {
+			return true
+		}
+		sum += peer.silence(from-silence, min(to, max(peer.last, from)))
+	}
+	return sum >= silence || !slices.ContainsFunc(h.lives(process), func(p *life) bool { return p.first <= from && p.last >= from })
+}
+
+// upThroughout reports whether an endpoint listened between two times, without
+// a break. Between its end and its return it does not.
+func (l *life) upThroughout(endpoint int, from, to int64) bool {
+	up := int64(0)
+	for _, e := range l.listens {
+		if e.E == endpoint && e.T <= from {
+			up = max(up, e.T)
+		}
+	}
+	return up > 0 && !slices.ContainsFunc(l.shuts, func(c *call) bool {
+		return c.begin.E == endpoint && c.begin.T >= up && c.begin.T <= to
+	})
+}

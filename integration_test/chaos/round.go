@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/oneportnet/quicpeer/certs"
+)
+
+// A round is one run of a plan: fresh processes, with fresh logs.
+type round struct {
+	shape
+	self   string // this program
+	dir    string // for logs and keys
+	began  time.Time
+	orders orders // but what differs between members
+	log    *journal
+	plan   [][]fault
+}
+
+// errRound wraps what kept a round from being played: not a broken promise.
+var errRound = errors.New("the round could not be played")
+
+// play runs the round, and leaves its logs in dir. If ctx ends, so does the
+// round.
+func (r *round) play(ctx context.Context) error {
+	if err := r.prepare(); err != nil {
+		return fmt.Errorf("%w: %w", errRound, err)
+	}
+	r.began = time.Now()
+	r.orders.Shape, r.orders.Began = r.shape, r.began.UnixNano()
+	log, err := newJournal(filepath.Join(r.dir, "coordinator.log"), 0, -1, 0)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRound, err)
+	}
+	r.log = log
+	defer log.close()
+
+	stagger := time.Duration(0)
+	if d := stream(r.Seed, "end"); d.IntN(2) == 0 { // all at once, or one after another
+		stagger = between(d, time.Millisecond, time.Second)
+	}
+	errs := make([]error, r.Processes)
+	var wg sync.WaitGroup
+	for p := range r.Processes {
+		wg.Go(func() { errs[p] = r.direct(ctx, p, r.Round+time.Duration(p)*stagger) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: %w", errRound, err)
+	}
+	return ctx.Err()
+}
+
+// prepare chooses the ports, and makes all keys that any start will need.
+func (r *round) prepare() error {
+	for p := range r.Processes {
+		r.plan = append(r.plan, r.faults(p))
+	}
+	o := &r.orders
+	var held []net.PacketConn
+	defer func() {
+		for _, pc := range held {
+			_ = pc.Close()
+		}
+	}()
+	for p := range r.Processes {
+		o.Addresses = append(o.Addresses, nil)
+		o.Keys, o.IDs = append(o.Keys, nil), append(o.IDs, nil)
+		for e := range r.Endpoints {
+			pc, err := freePort()
+			if err != nil {
+				return err
+			}
+			held = append(held, pc)
+			o.Addresses[p] = append(o.Addresses[p], pc.LocalAddr().String())
+			o.Keys[p], o.IDs[p] = append(o.Keys[p], nil), append(o.IDs[p], nil)
+			for k := range keyAt(r.plan[p], r.Round) + 1 {
+				file := filepath.Join(r.dir, fmt.Sprintf("%d.%d.%d.key", p, e, k))
+				id, err := certs.LoadOrCreate(file)
+				if err != nil {
+					return err
+				}
+				o.Keys[p][e] = append(o.Keys[p][e], file)
+				o.IDs[p][e] = append(o.IDs[p][e], id.ID().String())
+			}
+		}
+	}
+	return nil
+}
+
+// freePort binds a port below those that a system gives to whoever asks for
+// port 0, so that nobody takes it while its endpoint is down.
+func freePort() (net.PacketConn, error) {
+	for range 100 {
+		pc, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000))))
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return pc, err
+		}
+	}
+	return nil, errors.New("no free UDP port found on 127.0.0.1")
+}
+
+// direct has one process live as planned, and tells it to end at the end.
+func (r *round) direct(ctx context.Context, p int, end time.Duration) error {
+	start, key := 0, 0
+	c, err := r.start(p, start, key)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if c != nil {
+			c.kill()
+		}
+	}()
+	for _, f := range r.plan[p] {
+		if !c.sleep(ctx, f.At-time.Since(r.began)) {
+			break
+		}
+		e := event{P: p, G: start}
+		if f.Kind == kStop {
+			e.K = kStop
+			r.log.write(e)
+			if err := stop(c.cmd.Process); err != nil {
+				return err
+			}
+			c.sleep(ctx, f.For)
+			if err := goOn(c.cmd.Process); err != nil {
+				return err
+			}
+			e.K = kCont
+			r.log.write(e)
+			continue
+		}
+		e.K = kKill
+		r.log.write(e)
+		c.kill()
+		e.K = kDead
+		r.log.write(e)
+		if !pause(ctx, f.For) {
+			return nil
+		}
+		start++
+		if f.FreshKeys {
+			key++
+		}
+		if c, err = r.start(p, start, key); err != nil {
+			return err
+		}
+	}
+	c.sleep(ctx, end-time.Since(r.began))
+	select {
+	case <-c.exited: // before it was told
+	default:
+		r.log.write(event{K: kTell, P: p, G: start})
+		_, _ = io.WriteString(c.stdin, "end\n")
+		timer := time.NewTimer(2 * endLimit)
+		defer timer.Stop()
+		select {
+		case <-c.exited:
+		case <-timer.C:
+			r.log.write(event{K: kDead, P: p, G: start, Text: "it did not end when it was told"})
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	if c.err != nil {
+		r.log.write(event{K: kDead, P: p, G: start, Text: c.err.Error() + ", see " + c.stderr})
+	}
+	return nil
+}
+
+// A child is a member, seen from outside.
+type child struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stderr string        // the file
+	exited chan struct{} // closed when it has been waited for
+	err    error         // then: how it ended
+}
+
+func (r *round) start(p, start, key int) (*child, error) {
+	o := r.orders
+	o.Process, o.Start, o.Key = p, start, key
+	name := filepath.Join(r.dir, fmt.Sprintf("%d.%d", p, start))
+	o.Log = name + ".log"
+	line, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := os.OpenFile(name+".stderr", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer stderr.Close()
+	c := &child{cmd: exec.Command(r.self), stderr: stderr.Name(), exited: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), marker+"=1")
+	c.cmd.Stderr = stderr
+	c.cmd.SysProcAttr = ownGroup()
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	r.log.write(event{K: kStart, P: p, G: start})
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.exited)
+	}()
+	if _, err := c.stdin.Write(append(line, '\n')); err != nil {
+		c.kill()
+		return nil, fmt.Errorf("process %d: %w", p, err)
+	}
+	return c, nil
+}
+
+// kill ends the process with SIGKILL, and waits until it is gone.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	<-c.exited
+}
+
+// sleep waits; it reports false if ctx, or the process, ended first.
+func (c *child) sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(max(d, 0))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.exited:
+	case <-ctx.Done():
+	}
+	return false
+}

@@ -1,0 +1,17 @@
+//go:build !unix
+
+package main
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+var errNoSignals = errors.New("this system cannot stop processes; run it on a Unix")
+
+func ownGroup() *syscall.SysProcAttr { return nil }
+
+func stop(*os.Process) error { return errNoSignals }
+
+func goOn(*os.Process) error { return errNoSignals }
