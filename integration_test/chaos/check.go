@@ -48,7 +48,8 @@ const (
 	noticeLimit = int64(25 * time.Second / time.Microsecond)
 	// A link can be lost if its sides were silent for so long: 15 s, less what
 	// a side may have been late itself.
-	lossSilence = int64(9 * time.Second / time.Microsecond)
+	lossSilence    = int64(9 * time.Second / time.Microsecond)
+	handshakeLimit = int64(5 * time.Second / time.Microsecond)
 	// A peer that does not answer for 1 s may be superseded.
 	supersedeSilence = int64(900 * time.Millisecond / time.Microsecond)
 	// A stop that must be noticed, and one that must not.

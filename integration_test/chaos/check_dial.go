@@ -45,15 +45,20 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 			v.judge(accepted == 0, pNotActed, c.opener.life, c.id, "%s, and it was accepted", o.Text)
 		case o.Class == cUntrusted || o.Class == cRefused || o.Class == cLimit || o.Class == cUnreachable,
 			o.Class == cSession && o.Cause == "rejected" && (o.Code == 0x02 || o.Code == 0x03):
-			v.judge(accepted == 0 && !anyIn(c), pNotActed, c.opener.life, c.id, "%s, and an application has seen it", o.Text)
+			v.judge(accepted == 0 && !shown(c, dial.end.T), pNotActed, c.opener.life, c.id, "%s, and an application has seen it", o.Text)
 		case o.Class == cSession && o.Cause == "rejected":
 			v.judge(accepted == 0 && slices.ContainsFunc(c.acceptors, func(a *half) bool {
 				return slices.ContainsFunc(a.callsOf(opReject), func(r *call) bool { return r.begin.Code == o.Code && r.begin.Reason == o.Reason })
 			}), pRejected, c.opener.life, c.id, "%s, and no application has rejected it so", o.Text)
 		}
+		// Whatever is lost is lost for a reason. A handshake takes 5 s at most
+		// until it fails, and may be shared with dials that began before.
+		from, silence := dial.begin.T, lossSilence
+		if o.Class == cUnreachable {
+			from, silence = from-handshakeLimit, handshakeLimit-seenMargin/5
+		}
 		if o.Class == cUnknown || o.Class == cUnreachable {
-			// Whatever is lost is lost for a reason.
-			v.judge(h.disturbed(c.opener.life, c.opener.endpoint, target, int(dial.begin.N[1]), dial.begin.T, dial.end.T, lossSilence), pLink, c.opener.life, c.id,
+			v.judge(h.disturbed(c.opener.life, c.opener.endpoint, target, int(dial.begin.N[1]), from, dial.end.T, silence), pLink, c.opener.life, c.id,
 				"%s, although nothing has befallen the two", o.Text)
 		}
 	}
@@ -67,8 +72,13 @@ func failure(o *outcome) string {
 	return o.Class
 }
 
-func anyIn(c *conversation) bool {
-	return slices.ContainsFunc(c.acceptors, func(a *half) bool { return len(a.in) > 0 })
+// shown reports whether an application was shown an open and had the time to
+// answer it: its endpoint did not shut down before t. If it did, the open was
+// rejected, and tried again.
+func shown(c *conversation, t int64) bool {
+	return slices.ContainsFunc(c.acceptors, func(a *half) bool {
+		return slices.ContainsFunc(a.in, func(in event) bool { return !a.life.endpointEnds(a.endpoint, in.T, t) })
+	})
 }
 
 // hadID reports whether an endpoint had a peer id.

@@ -97,13 +97,13 @@ func (v *verdict) checkLoss(h *history, s, o *half) {
 	if f.Cause == "superseded" || f.Code == 0x06 {
 		silence = supersedeSilence
 	}
-	from, to := s.opened, s.ended()
+	from, to := s.firstSeen(), s.ended()
 	v.judge(h.disturbed(s.life, s.endpoint, o.life.p, o.endpoint, from, to, silence), pLink, s.life, id,
 		"the %s got %q, although nothing has befallen the two", s.role, f.Text)
 	if f.Cause == "peer restarted" {
 		again := false
 		for _, l := range h.lives(o.life.p) {
-			again = again || slices.ContainsFunc(l.listens, func(e event) bool { return e.E == o.endpoint && e.T > s.opened && e.T < to })
+			again = again || slices.ContainsFunc(l.listens, func(e event) bool { return e.E == o.endpoint && e.T > from && e.T < to })
 		}
 		// A peer that has given a link up answers like one that has restarted.
 		v.judge(again || s.life.silence(from-lossSilence, to)+o.life.silence(from-lossSilence, to) >= lossSilence, pLink, s.life, id,

@@ -255,6 +255,19 @@ func (s *half) callsOf(op string) []*call {
 	return all
 }
 
+// firstSeen returns when the side knew of the session: when its Dial began, or
+// it was handed out to be answered.
+func (s *half) firstSeen() int64 {
+	t := s.opened
+	for _, in := range s.in {
+		t = min(t, in.T)
+	}
+	for _, c := range s.callsOf(opDial) {
+		t = min(t, c.begin.T)
+	}
+	return t
+}
+
 // ended returns when the side's application knew that the session was over, or
 // forever.
 func (s *half) ended() int64 {

@@ -18,6 +18,14 @@
 // broken, or with --keep; --dir says where they are meanwhile. The processes end
 // by themselves when this one does, however it ends.
 //
+// With --soak it is something else: a steady load for as long as --for says,
+// with sessions and links that come and go, and peers that vanish, while
+// goroutines, files, memory and counts are watched in two processes that live
+// through all of it. At the end all of them have to be where they were, and the
+// counts to add up.
+//
+//	go run ./integration_test/chaos --soak --for 3m
+//
 // The exit status is 1 if a promise was broken, 2 if a round could not be
 // played.
 package main
@@ -35,8 +43,11 @@ import (
 )
 
 func main() {
-	if os.Getenv(marker) != "" {
+	switch os.Getenv(marker) {
+	case asMember:
 		os.Exit(memberMain(os.Stdin))
+	case asSpoke:
+		os.Exit(spokeMain(os.Stdin, os.Stdout))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -68,6 +79,8 @@ func run(ctx context.Context, args []string) error {
 	endpoints := flags.Int("endpoints", 3, "how many endpoints each process has")
 	pace := flags.Duration("pace", 500*time.Millisecond, "mean time between the dials of an endpoint")
 	keep := flags.Bool("keep", false, "keep all logs")
+	soak := flags.Bool("soak", false, "a steady load instead, and whether everything stays flat")
+	rate := flags.Float64("rate", 2000, "soak: messages a second, in all, each way")
 	dir := flags.String("dir", os.TempDir(), "where the `folder` for the logs is made")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -91,6 +104,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer os.Remove(base) // only if it is empty
 
+	if *soak {
+		return (&soaking{self: self, dir: base, length: *whole, rate: *rate, spokes: *processes}).run(ctx)
+	}
 	began, total := time.Now(), newVerdict()
 	broken, played := 0, 0
 	for ; played == 0 || time.Since(began) < *whole && (*rounds == 0 || played < *rounds); played++ {

@@ -21,8 +21,12 @@ const (
 	exitLate   = 6 // it outlived every bound
 )
 
-// marker in the environment makes this program a member.
-const marker = "QUICPEER_CHAOS_MEMBER"
+// marker in the environment makes this program a member, or a spoke.
+const (
+	marker   = "QUICPEER_CHAOS_ROLE"
+	asMember = "member"
+	asSpoke  = "spoke"
+)
 
 // orders are what a member is told, as the first line of its standard input.
 // A second line, whatever it says, tells it to end.
@@ -53,14 +57,10 @@ const endLimit = 20 * time.Second
 
 // memberMain is what a member does.
 func memberMain(in io.Reader) int {
-	lines := bufio.NewReader(in)
 	m := &member{}
-	line, err := lines.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &m.orders)
-	}
+	ctx, err := takeOrders(in, &m.orders)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "chaos: orders:", err)
+		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return 1
 	}
 	elapsed := time.Since(time.Unix(0, m.Began))
@@ -77,13 +77,6 @@ func memberMain(in io.Reader) int {
 	for p := range m.Shape.Processes {
 		m.plan = append(m.plan, m.Shape.faults(p))
 	}
-	ctx, end := context.WithCancel(context.Background())
-	go func() {
-		if _, err := lines.ReadByte(); err != nil {
-			os.Exit(exitOrphan)
-		}
-		end()
-	}()
 	ticking := make(chan struct{})
 	go m.tick(ticking)
 
@@ -106,6 +99,27 @@ func memberMain(in io.Reader) int {
 	m.log.write(event{K: kBye})
 	close(ticking)
 	return 0
+}
+
+// takeOrders reads a child's orders. The context ends when it is told to end;
+// the process ends at once when its parent is gone.
+func takeOrders(in io.Reader, orders any) (context.Context, error) {
+	lines := bufio.NewReader(in)
+	line, err := lines.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, orders)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("orders: %w", err)
+	}
+	ctx, end := context.WithCancel(context.Background())
+	go func() {
+		if _, err := lines.ReadByte(); err != nil {
+			os.Exit(exitOrphan)
+		}
+		end()
+	}()
+	return ctx, nil
 }
 
 // tick shows, and logs, that the process gets its turns.

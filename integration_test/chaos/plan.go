@@ -19,6 +19,10 @@ type shape struct {
 	Long      bool          // there is time for stops that outlast the link
 }
 
+// shutdownLimit bounds the shutdown of an endpoint, some of whose peers may be
+// gone.
+func (s shape) shutdownLimit() time.Duration { return max(time.Second, min(s.Round/5, 10*time.Second)) }
+
 // A fault is what happens to a process, from outside.
 type fault struct {
 	At   time.Duration // since the round began

@@ -165,15 +165,8 @@ func (r *round) direct(ctx context.Context, p int, end time.Duration) error {
 	case <-c.exited: // before it was told
 	default:
 		r.log.write(event{K: kTell, P: p, G: start})
-		_, _ = io.WriteString(c.stdin, "end\n")
-		timer := time.NewTimer(2 * endLimit)
-		defer timer.Stop()
-		select {
-		case <-c.exited:
-		case <-timer.C:
+		if !c.end(ctx, 2*endLimit) {
 			r.log.write(event{K: kDead, P: p, G: start, Text: "it did not end when it was told"})
-			return nil
-		case <-ctx.Done():
 			return nil
 		}
 	}
@@ -183,7 +176,7 @@ func (r *round) direct(ctx context.Context, p int, end time.Duration) error {
 	return nil
 }
 
-// A child is a member, seen from outside.
+// A child is a process of ours, seen from outside.
 type child struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
@@ -197,23 +190,29 @@ func (r *round) start(p, start, key int) (*child, error) {
 	o.Process, o.Start, o.Key = p, start, key
 	name := filepath.Join(r.dir, fmt.Sprintf("%d.%d", p, start))
 	o.Log = name + ".log"
-	line, err := json.Marshal(o)
+	r.log.write(event{K: kStart, P: p, G: start})
+	return startChild(r.self, asMember, name+".stderr", nil, o)
+}
+
+// startChild starts this program in another role. Its orders go to its standard
+// input, as the first line, and what it writes to its standard error to a file.
+func startChild(self, role, stderr string, stdout io.Writer, orders any) (*child, error) {
+	line, err := json.Marshal(orders)
 	if err != nil {
 		return nil, err
 	}
-	stderr, err := os.OpenFile(name+".stderr", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(stderr, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	defer stderr.Close()
-	c := &child{cmd: exec.Command(r.self), stderr: stderr.Name(), exited: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), marker+"=1")
-	c.cmd.Stderr = stderr
+	defer file.Close()
+	c := &child{cmd: exec.Command(self), stderr: stderr, exited: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), marker+"="+role)
+	c.cmd.Stdout, c.cmd.Stderr = stdout, file
 	c.cmd.SysProcAttr = ownGroup()
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	r.log.write(event{K: kStart, P: p, G: start})
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -223,9 +222,24 @@ func (r *round) start(p, start, key int) (*child, error) {
 	}()
 	if _, err := c.stdin.Write(append(line, '\n')); err != nil {
 		c.kill()
-		return nil, fmt.Errorf("process %d: %w", p, err)
+		return nil, fmt.Errorf("orders: %w", err)
 	}
 	return c, nil
+}
+
+// end tells the process to end, and waits; it reports false if the process does
+// not in time, or ctx ends.
+func (c *child) end(ctx context.Context, limit time.Duration) bool {
+	_, _ = io.WriteString(c.stdin, "end\n")
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-c.exited:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // kill ends the process with SIGKILL, and waits until it is gone.

@@ -123,7 +123,7 @@ func (s *site) shutdown(o quicpeer.ShutdownOptions) {
 	e := s.e
 	s.e = nil
 	s.mu.Unlock()
-	limit := o.Drain + 10*time.Second
+	limit := o.Drain + s.Shape.shutdownLimit()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	end := s.log.begin(event{E: s.index, Op: opShutdown, Limit: limit.Microseconds(), Code: uint64(o.Code), Reason: o.Reason})

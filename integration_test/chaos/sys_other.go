@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 )
 
 var errNoSignals = errors.New("this system cannot stop processes; run it on a Unix")
@@ -15,3 +16,5 @@ func ownGroup() *syscall.SysProcAttr { return nil }
 func stop(*os.Process) error { return errNoSignals }
 
 func goOn(*os.Process) error { return errNoSignals }
+
+func cpuTime() time.Duration { return 0 }
