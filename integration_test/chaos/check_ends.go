@@ -47,7 +47,11 @@ func (s *half) began(ops []string, code uint64, reason string, anyReason bool) b
 		return slices.Contains(ops, c.begin.Op) && c.begin.Code == code && (anyReason || c.begin.Reason == reason)
 	}
 	return slices.ContainsFunc(s.calls, match) ||
-		slices.ContainsFunc(s.life.shuts, func(c *call) bool { return c.begin.E == s.endpoint && match(c) })
+		slices.ContainsFunc(s.life.shuts, func(c *call) bool {
+			// A session that opens while its endpoint shuts down is closed with
+			// a code that says so.
+			return c.begin.E == s.endpoint && (match(c) || code == codeGoingAway && slices.Contains(ops, opShutdown))
+		})
 }
 
 // codeCancelled is what takes back an OPEN, codeGoingAway what refuses one.
@@ -97,13 +101,13 @@ func (v *verdict) checkLoss(h *history, s, o *half) {
 	if f.Cause == "superseded" || f.Code == 0x06 {
 		silence = supersedeSilence
 	}
-	from, to := s.firstSeen(), s.ended()
+	from, to := s.asked(), s.ended()
 	v.judge(h.disturbed(s.life, s.endpoint, o.life.p, o.endpoint, from, to, silence), pLink, s.life, id,
 		"the %s got %q, although nothing has befallen the two", s.role, f.Text)
 	if f.Cause == "peer restarted" {
 		again := false
 		for _, l := range h.lives(o.life.p) {
-			again = again || slices.ContainsFunc(l.listens, func(e event) bool { return e.E == o.endpoint && e.T > from && e.T < to })
+			again = again || slices.ContainsFunc(l.listens, func(e event) bool { return e.E == o.endpoint && e.T > from && e.T < to+seenMargin })
 		}
 		// A peer that has given a link up answers like one that has restarted.
 		v.judge(again || s.life.silence(from-lossSilence, to)+o.life.silence(from-lossSilence, to) >= lossSilence, pLink, s.life, id,
@@ -124,13 +128,18 @@ func (v *verdict) checkClose(s *half) {
 			continue
 		}
 		v.count("closes confirmed")
+		// Of several closes of a side the first decides code and reason, and that
+		// may be its endpoint's shutdown.
 		if s.final != nil && s.final.Err != nil {
 			f := s.final.Err
-			v.judge(f.Cause == "closed" && !f.Remote && f.Confirmed && f.Code == c.begin.Code && f.Reason == c.begin.Reason, pOwn, s.life, id,
+			v.judge(f.Cause == "closed" && !f.Remote && f.Confirmed && s.began([]string{opClose, opShutdown}, f.Code, f.Reason, false), pOwn, s.life, id,
 				"Close returned nil to the %s, whose session's cause is %q", s.role, f.Text)
 		}
 		v.seenByPeer(pClose, s, c.end.T, func(o *half, f *outcome) {
-			same := f.Remote && f.Code == c.begin.Code && f.Reason == c.begin.Reason
+			same := f.Remote && s.began([]string{opClose, opShutdown}, f.Code, f.Reason, false)
+			if s.final != nil && s.final.Err != nil {
+				same = same && f.Code == s.final.Err.Code && f.Reason == s.final.Err.Reason
+			}
 			crossed := !f.Remote && o.began([]string{opClose, opShutdown}, f.Code, f.Reason, false)
 			if crossed {
 				v.count("crossed closes")

@@ -183,13 +183,13 @@ type journal struct {
 	calls uint64
 }
 
-// newJournal appends to a file. elapsed is the time since the round began.
-func newJournal(path string, elapsed time.Duration, p, g int) (*journal, error) {
+// newJournal appends to a file.
+func newJournal(path string, began time.Time, p, g int) (*journal, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &journal{began: time.Now().Add(-elapsed), p: p, g: g, f: f}, nil
+	return &journal{began: began, p: p, g: g, f: f}, nil
 }
 
 func (j *journal) write(e event) {

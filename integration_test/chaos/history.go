@@ -219,9 +219,14 @@ func (l *life) silence(from, to int64) int64 {
 	return sum + max(0, to-max(l.last, from))
 }
 
+// clockMargin is how far the times of two processes may be apart: each reads
+// the wall clock once, and goes on by its own monotonic clock.
+const clockMargin = int64(50 * time.Millisecond / time.Microsecond)
+
 // endpointEnds reports whether an endpoint ended, or its process, or began to,
 // between two times.
 func (l *life) endpointEnds(endpoint int, from, to int64) bool {
+	from, to = from-clockMargin, to+clockMargin
 	if l.killed > 0 && l.killed <= to || l.dead != "" {
 		return true
 	}
@@ -255,15 +260,14 @@ func (s *half) callsOf(op string) []*call {
 	return all
 }
 
-// firstSeen returns when the side knew of the session: when its Dial began, or
-// it was handed out to be answered.
-func (s *half) firstSeen() int64 {
+// asked returns when a session was asked for: by its Dial, which its acceptor,
+// if it was stopped meanwhile, may learn much later.
+func (s *half) asked() int64 {
 	t := s.opened
-	for _, in := range s.in {
-		t = min(t, in.T)
-	}
-	for _, c := range s.callsOf(opDial) {
-		t = min(t, c.begin.T)
+	if o := s.conversation.opener; o != nil {
+		for _, c := range o.callsOf(opDial) {
+			t = min(t, c.begin.T)
+		}
 	}
 	return t
 }

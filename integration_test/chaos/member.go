@@ -63,9 +63,10 @@ func memberMain(in io.Reader) int {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return 1
 	}
-	elapsed := time.Since(time.Unix(0, m.Began))
-	m.since = time.Now().Add(-elapsed)
-	if m.log, err = newJournal(m.Log, elapsed, m.Process, m.Start); err != nil {
+	now := time.Now()
+	elapsed := now.Sub(time.Unix(0, m.Began))
+	m.since = now.Add(-elapsed)
+	if m.log, err = newJournal(m.Log, m.since, m.Process, m.Start); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return exitNoLog
 	}

@@ -41,7 +41,7 @@ func (r *round) play(ctx context.Context) error {
 	}
 	r.began = time.Now()
 	r.orders.Shape, r.orders.Began = r.shape, r.began.UnixNano()
-	log, err := newJournal(filepath.Join(r.dir, "coordinator.log"), 0, -1, 0)
+	log, err := newJournal(filepath.Join(r.dir, "coordinator.log"), r.began, -1, 0)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRound, err)
 	}
