@@ -37,6 +37,22 @@ func TestHeartbeatsWaitForAnySignOfLife(t *testing.T) {
 	require.False(t, h.dead(now.Add(time.Hour)))
 }
 
+// Timers fire late. A heartbeat that went out 2 ms late is waited for until
+// 2 ms after the third one behind it, not until the fourth.
+func TestLateHeartbeatIsNotWaitedForLonger(t *testing.T) {
+	start := time.Now()
+	at := func(d time.Duration) time.Time { return start.Add(d) }
+	var h heartbeats
+	h.begin(start)
+	require.Equal(t, at(5*time.Second), h.wake(at(5*time.Second)), "nothing was asked")
+	h.sent(at(5*time.Second + 2*time.Millisecond))
+	require.Equal(t, at(15*time.Second), h.wake(at(15*time.Second)))
+	require.False(t, h.dead(at(20*time.Second)))
+	look := h.wake(at(25 * time.Second))
+	require.Equal(t, at(20*time.Second+2*time.Millisecond), look)
+	require.True(t, h.dead(look))
+}
+
 func TestPongAnswersItsPingAndAllBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pinger

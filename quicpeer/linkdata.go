@@ -372,16 +372,16 @@ func (l *link) tend() {
 		if len(early) > 0 {
 			early = early[1:]
 		}
+		if l.life.dead(now) {
+			why := l.ep.faults.lastTo(addrPort(l.conn.RemoteAddr()), now.Add(-deadAfter))
+			l.close(session.Error{Cause: session.CauseLinkLost, Reason: "no answer to heartbeats", Err: why})
+			return
+		}
 		if !now.Before(next) {
 			next = next.Add(heartbeatInterval)
-			if l.life.dead(now) {
-				why := l.ep.faults.lastTo(addrPort(l.conn.RemoteAddr()), now.Add(-deadAfter))
-				l.close(session.Error{Cause: session.CauseLinkLost, Reason: "no answer to heartbeats", Err: why})
-				return
-			}
 			l.beat(now)
 		}
-		wake := next
+		wake := l.life.wake(next)
 		if len(early) > 0 {
 			if at := l.since.Add(early[0]); at.Before(wake) {
 				wake = at
@@ -440,6 +440,18 @@ func (h *heartbeats) sent(now time.Time) {
 	if h.waiting.IsZero() {
 		h.waiting = now
 	}
+}
+
+// wake returns when to look again: at next, or when dead may come true before.
+// Timers are late by as little or as much as they like, so a heartbeat that went
+// out late must not have its peer found dead a whole interval late.
+func (h *heartbeats) wake(next time.Time) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if at := h.waiting.Add(deadAfter); !h.waiting.IsZero() && at.Before(next) {
+		return at
+	}
+	return next
 }
 
 // dead reports whether heartbeats have gone unanswered for too long.
