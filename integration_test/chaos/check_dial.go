@@ -51,11 +51,13 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 				return slices.ContainsFunc(a.callsOf(opReject), func(r *call) bool { return r.begin.Code == o.Code && r.begin.Reason == o.Reason })
 			}), pRejected, c.opener.life, c.id, "%s, and no application has rejected it so", o.Text)
 		}
-		// Whatever is lost is lost for a reason. A handshake takes 5 s at most
-		// until it fails, and may be shared with dials that began before.
-		from, silence := dial.begin.T, lossSilence
+		// Whatever is lost is lost for a reason. The link may be an old one, whose
+		// peer has been gone for as long as that takes to notice. A handshake
+		// takes 5 s at most until it fails, and may be shared with dials that
+		// began before.
+		from, silence := dial.begin.T-noticeLimit, lossSilence
 		if o.Class == cUnreachable {
-			from, silence = from-handshakeLimit, handshakeLimit-seenMargin/5
+			from, silence = dial.begin.T-handshakeLimit, handshakeLimit-seenMargin/5
 		}
 		if o.Class == cUnknown || o.Class == cUnreachable {
 			v.judge(h.disturbed(c.opener.life, c.opener.endpoint, target, int(dial.begin.N[1]), from, dial.end.T, silence), pLink, c.opener.life, c.id,
