@@ -55,7 +55,7 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 		// peer has been gone for as long as that takes to notice. A handshake
 		// takes 5 s at most until it fails, and may be shared with dials that
 		// began before.
-		from, silence := dial.begin.T-noticeLimit, lossSilence
+		from, silence := max(dial.begin.T-noticeLimit, h.linkSince(c.opener, target, int(dial.begin.N[1]), dial.begin.T)), lossSilence
 		if o.Class == cUnreachable {
 			from, silence = dial.begin.T-handshakeLimit, handshakeLimit-seenMargin/5
 		}
@@ -64,6 +64,26 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 				"%s, although nothing has befallen the two", o.Text)
 		}
 	}
+}
+
+// linkSince returns the earliest time from which a link that a dial uses at t
+// can be.
+func (h *history) linkSince(s *half, process, endpoint int, t int64) int64 {
+	var own int64
+	for _, e := range s.life.listens {
+		if e.E == s.endpoint && e.T <= t {
+			own = max(own, e.T)
+		}
+	}
+	theirs := t
+	for _, l := range h.lives(process) {
+		for _, e := range l.listens {
+			if e.E == endpoint {
+				theirs = min(theirs, e.T)
+			}
+		}
+	}
+	return max(own, theirs)
 }
 
 // failure names an outcome in the summary.
