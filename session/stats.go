@@ -34,7 +34,9 @@ type Stats struct {
 }
 
 // Stats returns the counts so far. They are final once [Session.Done] is
-// closed.
+// closed; but what was just being handed to QUIC when a session was torn still
+// shows as queued (Local.Queued) then, and becomes sent or dropped when QUIC is
+// done with it.
 func (s *Session) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
