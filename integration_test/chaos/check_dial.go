@@ -60,7 +60,7 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 			from, silence = dial.begin.T-handshakeLimit, handshakeLimit-seenMargin/5
 		}
 		if o.Class == cUnknown || o.Class == cUnreachable {
-			v.judge(h.disturbed(c.opener.life, c.opener.endpoint, target, int(dial.begin.N[1]), from, dial.end.T, silence), pLink, c.opener.life, c.id,
+			v.judgeLoss(h, c.opener.life, target, h.disturbed(c.opener.life, c.opener.endpoint, target, int(dial.begin.N[1]), from, dial.end.T, silence), pLink, c.id,
 				"%s, although nothing has befallen the two", o.Text)
 		}
 	}
@@ -84,6 +84,17 @@ func (h *history) linkSince(s *half, process, endpoint int, t int64) int64 {
 		}
 	}
 	return max(own, theirs)
+}
+
+// judgeLoss judges that a link was lost for a reason. If one of its sides loses
+// packets anyway, a loss without another reason is excused.
+func (v *verdict) judgeLoss(h *history, l *life, process int, disturbed bool, promise, session, format string, args ...any) {
+	if !disturbed && (h.lossy(l.p) || h.lossy(process)) {
+		v.excuse(promise)
+		v.count("links lost to loss")
+		return
+	}
+	v.judge(disturbed, promise, l, session, format, args...)
 }
 
 // failure names an outcome in the summary.

@@ -102,7 +102,7 @@ func (v *verdict) checkLoss(h *history, s, o *half) {
 		silence = supersedeSilence
 	}
 	from, to := s.asked(), s.ended()
-	v.judge(h.disturbed(s.life, s.endpoint, o.life.p, o.endpoint, from, to, silence), pLink, s.life, id,
+	v.judgeLoss(h, s.life, o.life.p, h.disturbed(s.life, s.endpoint, o.life.p, o.endpoint, from, to, silence), pLink, id,
 		"the %s got %q, although nothing has befallen the two", s.role, f.Text)
 	if f.Cause == "peer restarted" {
 		again := false

@@ -341,6 +341,15 @@ func TestFaultsExplainWhatFollowsFromThem(t *testing.T) {
 	require.Equal(t, 1, v.Figures["times a process got no turn for a second"])
 }
 
+// Heartbeats are lost like everything else.
+func TestLossExcusesLostLinks(t *testing.T) {
+	l := goodLogs()
+	one(l.dialer, kEnd, opDial).Err = &outcome{Class: cUnknown, Text: "unknown"}
+	require.NotZero(t, l.check().of(pLink).Broken)
+	one(l.acceptor, kListen, "").Loss = 0.01
+	require.Equal(t, tally{Excused: 1}, *l.check().of(pLink))
+}
+
 func TestSilenceIsStopsStallsAndDeath(t *testing.T) {
 	l := &life{last: 20 * sec, stops: []span{{2 * sec, 4 * sec}}, stalls: []span{{10 * sec, 11 * sec}}}
 	for _, c := range []struct{ from, to, want int64 }{

@@ -38,6 +38,7 @@ type event struct {
 	N      []uint64 `json:"n,omitempty"` // numbers of messages, or of a signal; send: first and behind last; dial: process and endpoint
 	Peer   string   `json:"peer,omitempty"`
 	Text   string   `json:"text,omitempty"`
+	Loss   float64  `json:"loss,omitempty"` // listen: how much of what it sends is lost, by plan
 
 	Err   *outcome       `json:"err,omitempty"`
 	Stats *session.Stats `json:"stats,omitempty"`

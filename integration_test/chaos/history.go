@@ -219,6 +219,14 @@ func (l *life) silence(from, to int64) int64 {
 	return sum + max(0, to-max(l.last, from))
 }
 
+// lossy reports whether packets of a process are lost by plan. Its heartbeats
+// are too, and then and when three in a row.
+func (h *history) lossy(process int) bool {
+	return slices.ContainsFunc(h.lives(process), func(l *life) bool {
+		return slices.ContainsFunc(l.listens, func(e event) bool { return e.Loss > 0 })
+	})
+}
+
 // clockMargin is how far the times of two processes may be apart: each reads
 // the wall clock once, and goes on by its own monotonic clock.
 const clockMargin = int64(50 * time.Millisecond / time.Microsecond)

@@ -78,6 +78,7 @@ func run(ctx context.Context, args []string) error {
 	processes := flags.Int("processes", 4, "how many processes")
 	endpoints := flags.Int("endpoints", 3, "how many endpoints each process has")
 	pace := flags.Duration("pace", 500*time.Millisecond, "mean time between the dials of an endpoint")
+	loss := flags.Float64("loss", 0.05, "how much of their packets some processes lose at most; they also repeat and delay some")
 	keep := flags.Bool("keep", false, "keep all logs")
 	soak := flags.Bool("soak", false, "a steady load instead, and whether everything stays flat")
 	rate := flags.Float64("rate", 2000, "soak: messages a second, in all, each way")
@@ -87,6 +88,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if *processes < 1 || *endpoints < 1 || *processes**endpoints < 2 || *processes**endpoints > 256 {
 		return fmt.Errorf("%d processes with %d endpoints each: want 2 to 256 endpoints", *processes, *endpoints)
+	}
+	if *loss < 0 || *loss > 0.3 {
+		return fmt.Errorf("a loss of %v: want 0 to 0.3", *loss)
 	}
 	if *length < time.Second || *pace < time.Millisecond {
 		return fmt.Errorf("a round of %v with a dial each %v: want at least 1s and 1ms", *length, *pace)
@@ -110,7 +114,7 @@ func run(ctx context.Context, args []string) error {
 	began, total := time.Now(), newVerdict()
 	broken, played := 0, 0
 	for ; played == 0 || time.Since(began) < *whole && (*rounds == 0 || played < *rounds); played++ {
-		s := shape{Seed: *seed + uint64(played), Round: *length, Processes: *processes, Endpoints: *endpoints, Pace: *pace, Long: *length >= longRound}
+		s := shape{Seed: *seed + uint64(played), Round: *length, Processes: *processes, Endpoints: *endpoints, Pace: *pace, Long: *length >= longRound, Loss: *loss}
 		v, err := playRound(ctx, self, filepath.Join(base, fmt.Sprint(s.Seed)), s, *keep)
 		if err != nil {
 			return err

@@ -115,10 +115,12 @@ func takeOrders(in io.Reader, orders any) (context.Context, error) {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	go func() {
-		if _, err := lines.ReadByte(); err != nil {
-			os.Exit(exitOrphan)
+		for {
+			if _, err := lines.ReadByte(); err != nil {
+				os.Exit(exitOrphan)
+			}
+			end()
 		}
-		end()
 	}()
 	return ctx, nil
 }

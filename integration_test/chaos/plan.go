@@ -17,6 +17,7 @@ type shape struct {
 	Endpoints int           // of each process
 	Pace      time.Duration // mean time between the dials of one endpoint
 	Long      bool          // there is time for stops that outlast the link
+	Loss      float64       // how much some processes lose of what they send, at most
 }
 
 // shutdownLimit bounds the shutdown of an endpoint, some of whose peers may be

@@ -63,8 +63,8 @@ func report(w io.Writer, dir string, s shape, breaches []breach) {
 
 // command is what plays a round again.
 func (s shape) command() string {
-	return fmt.Sprintf("go run ./integration_test/chaos --seed %d --rounds 1 --round %v --processes %d --endpoints %d --pace %v --keep",
-		s.Seed, s.Round, s.Processes, s.Endpoints, s.Pace)
+	return fmt.Sprintf("go run ./integration_test/chaos --seed %d --rounds 1 --round %v --processes %d --endpoints %d --pace %v --loss %v --keep",
+		s.Seed, s.Round, s.Processes, s.Endpoints, s.Pace, s.Loss)
 }
 
 // excerpt prints the lines of all logs that name a session.

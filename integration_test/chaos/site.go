@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -19,8 +20,9 @@ type site struct {
 	*member
 	index int
 
-	mu sync.Mutex
-	e  *quicpeer.Endpoint // nil while it is shut down
+	mu     sync.Mutex
+	e      *quicpeer.Endpoint // nil while it is shut down
+	socket net.PacketConn     // of e, if that does not close it itself
 }
 
 // tooLate is how late a session may be dialed: a process that was stopped does
@@ -87,7 +89,7 @@ func (s *site) listen() bool {
 		if s.index%2 == 0 {
 			c.Protocols = []string{protocol}
 		}
-		e, err = quicpeer.Listen(s.Addresses[s.Process][s.index], c)
+		e, err = s.bind(c)
 	}
 	if err != nil {
 		s.log.write(event{K: kBad, E: s.index, Text: "listen: " + err.Error()})
@@ -110,11 +112,25 @@ func (s *site) listen() bool {
 			}
 		})
 	}
-	s.log.write(event{K: kListen, E: s.index, Peer: e.ID().String()})
+	s.log.write(event{K: kListen, E: s.index, Peer: e.ID().String(), Loss: s.Shape.lossOf(s.Process)})
 	s.mu.Lock()
 	s.e = e
 	s.mu.Unlock()
 	return true
+}
+
+// bind makes the endpoint, on a socket that loses packets if the plan says so.
+func (s *site) bind(c *quicpeer.Config) (*quicpeer.Endpoint, error) {
+	address, loss := s.Addresses[s.Process][s.index], s.Shape.lossOf(s.Process)
+	if loss == 0 {
+		return quicpeer.Listen(address, c)
+	}
+	pc, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return nil, err
+	}
+	s.socket = &lossyConn{PacketConn: pc, loss: loss, r: stream(s.Shape.Seed, "packets of %d.%d", s.Process, s.index)}
+	return quicpeer.ListenPacket(s.socket, c)
 }
 
 // shutdown ends the endpoint.
@@ -135,6 +151,9 @@ func (s *site) shutdown(o quicpeer.ShutdownOptions) {
 			role = roleOpener
 		}
 		s.log.write(event{K: kReport, E: s.index, Session: string(c.Session.Metadata()), Role: role, Err: outcomeOf(c.Err)})
+	}
+	if s.socket != nil {
+		_ = s.socket.Close()
 	}
 	s.log.write(event{K: kEnded, E: s.index})
 }

@@ -30,7 +30,7 @@ func TestChaos(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	s := shape{Seed: 1, Round: *chaosRound, Processes: 3, Endpoints: 2, Pace: 60 * time.Millisecond, Long: *chaosRound >= longRound}
+	s := shape{Seed: 1, Round: *chaosRound, Processes: 3, Endpoints: 2, Pace: 60 * time.Millisecond, Long: *chaosRound >= longRound, Loss: 0.02}
 	v, err := playRound(t.Context(), self, filepath.Join(t.TempDir(), "round"), s, false)
 	require.NoError(t, err)
 	t.Log(v.line())
