@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // checkDial judges what a Dial said of its outcome, and who the peers are.
 func (v *verdict) checkDial(h *history, c *conversation) {
@@ -22,6 +25,7 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 		return
 	}
 	v.judge(accepted <= 1, pDial, c.opener.life, c.id, "it was accepted %d times", accepted)
+	v.checkShownOnce(c)
 	for _, dial := range c.opener.callsOf(opDial) {
 		if dial.end == nil {
 			v.count("dials cut off by a kill")
@@ -84,6 +88,29 @@ func (h *history) linkSince(s *half, process, endpoint int, t int64) int64 {
 		}
 	}
 	return max(own, theirs)
+}
+
+// checkShownOnce judges that an open is not tried again after an application was
+// shown it, unless that could not answer because its endpoint was shutting
+// down.
+func (v *verdict) checkShownOnce(c *conversation) {
+	type showing struct {
+		a *half
+		t int64
+	}
+	var all []showing
+	for _, a := range c.acceptors {
+		for _, in := range a.in {
+			all = append(all, showing{a, in.T})
+		}
+	}
+	slices.SortFunc(all, func(a, b showing) int { return cmp.Compare(a.t, b.t) })
+	for i := 1; i < len(all); i++ {
+		before := all[i-1]
+		v.judge(slices.ContainsFunc(before.a.life.shuts, func(s *call) bool {
+			return s.begin.E == before.a.endpoint && s.begin.T <= all[i].t+clockMargin
+		}), pDial, all[i].a.life, c.id, "it was shown to an application again, %v later", us(all[i].t-before.t))
+	}
 }
 
 // judgeLoss judges that a link was lost for a reason. If one of its sides loses

@@ -232,6 +232,9 @@ func TestBrokenLogsAreBroken(t *testing.T) {
 			l.acceptor = append(l.acceptor,
 				event{T: 9 * sec, P: 1, E: 1, K: kBegin, Call: 9, Op: opAccept, Session: testID, Role: roleAcceptor})
 		}},
+		{"an open is shown again", pDial, func(l *testLogs) {
+			l.acceptor = append(l.acceptor, event{T: 9 * sec, P: 1, K: kIn, Peer: "anna", Session: testID, Role: roleAcceptor})
+		}},
 		{"not acted on, and accepted", pNotActed, func(l *testLogs) {
 			one(l.dialer, kEnd, opDial).Err = &outcome{Class: cNotActed, Text: "not acted on"}
 		}},

@@ -174,6 +174,9 @@ type script struct {
 type side struct {
 	Bursts  []burst
 	Signals []time.Duration // before each
+	// SignalLimit is the time for each: some do not wait until it is taken, so
+	// that several are under way.
+	SignalLimit time.Duration
 	Read    string          // now, late, or never: read messages and signals
 	ReadIn  time.Duration   // late: when
 	End     string          // close, abort, or empty: leave it to the other side, or to chance
@@ -259,8 +262,12 @@ func (s shape) script(id string) script {
 			}
 			d.Bursts = append(d.Bursts, b)
 		}
+		longest := 2 * time.Second
+		if d.SignalLimit = callLimit; r.IntN(3) == 0 {
+			d.SignalLimit, longest = between(r, 500*time.Microsecond, 5*time.Millisecond), 20*time.Millisecond
+		}
 		for range r.IntN(6) {
-			d.Signals = append(d.Signals, between(r, time.Millisecond, 2*time.Second))
+			d.Signals = append(d.Signals, between(r, time.Millisecond, longest))
 		}
 	}
 	return t

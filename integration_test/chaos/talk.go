@@ -99,8 +99,8 @@ func (t *talk) signal() {
 		if !pause(t.ctx, wait) {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), callLimit)
-		end := t.begin(opSignal, callLimit, event{N: []uint64{uint64(i)}})
+		ctx, cancel := context.WithTimeout(context.Background(), t.side.SignalLimit)
+		end := t.begin(opSignal, t.side.SignalLimit, event{N: []uint64{uint64(i)}})
 		err := t.s.Signal(ctx, makePayload(t.id, t.role, uint64(i), 20+50*i*i*i*i))
 		cancel()
 		end(event{Err: outcomeOf(err)})
