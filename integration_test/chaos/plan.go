@@ -177,13 +177,13 @@ type side struct {
 	// SignalLimit is the time for each: some do not wait until it is taken, so
 	// that several are under way.
 	SignalLimit time.Duration
-	Read    string          // now, late, or never: read messages and signals
-	ReadIn  time.Duration   // late: when
-	End     string          // close, abort, or empty: leave it to the other side, or to chance
-	EndIn   time.Duration
-	Limit   time.Duration // close: its time
-	Code    uint64
-	Reason  string
+	Read        string        // now, late, or never: read messages and signals
+	ReadIn      time.Duration // late: when
+	End         string        // close, abort, or empty: leave it to the other side, or to chance
+	EndIn       time.Duration
+	Limit       time.Duration // close: its time
+	Code        uint64
+	Reason      string
 }
 
 // A burst is messages sent at once.

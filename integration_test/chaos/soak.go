@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -43,6 +42,7 @@ const (
 	sampleEvery  = 2 * time.Second
 	progress     = time.Minute
 	spokeLife    = 30 * time.Second // mean, of those that vanish
+	soakLoss     = 0.01             // of what these send; they also repeat and delay some
 	// What may be left of the heap, compared with before the load: buffers and
 	// pools of an endpoint that was in use, and caches of the runtime.
 	soakHeapMargin = 6 << 20
@@ -55,6 +55,7 @@ type spokeOrders struct {
 	Keys      []string // their key files
 	Hub       string
 	Rate      float64       // of each session
+	Loss      float64       // how much of its packets get lost
 	Life      time.Duration // the longest it may live
 }
 
@@ -120,6 +121,9 @@ func (k *soaking) complain(what string) {
 
 func (k *soaking) spokeOrders(i int, l *load) (spokeOrders, error) {
 	o := spokeOrders{Hub: l.e.Addr().String(), Rate: l.rate, Life: k.length + 2*time.Minute}
+	if i > 0 { // the first one is watched, and ends as few links as possible
+		o.Loss = soakLoss
+	}
 	for e := range 2 {
 		pc, err := freePort()
 		if err != nil {
@@ -313,7 +317,15 @@ func spokeMain(in io.Reader, out io.Writer) int {
 			return 1
 		}
 		l := &load{rate: o.Rate, complain: func(what string) { p.print(spokeReport{Broken: what}) }, targets: []string{o.Hub, o.Hub}}
-		if l.e, err = listenSoon(ctx, address, &quicpeer.Config{Identity: id, Trust: certs.Anyone()}); err != nil {
+		pc, err := net.ListenPacket("udp", address)
+		if err == nil {
+			defer pc.Close()
+			if o.Loss > 0 {
+				pc = &lossyConn{PacketConn: pc, loss: o.Loss, r: rand.New(rand.NewPCG(rand.Uint64(), 0))}
+			}
+			l.e, err = quicpeer.ListenPacket(pc, &quicpeer.Config{Identity: id, Trust: certs.Anyone()})
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "chaos:", err)
 			return 1
 		}
@@ -343,21 +355,6 @@ func spokeMain(in io.Reader, out io.Writer) int {
 	}
 	closing.Wait()
 	return 0
-}
-
-// listenSoon listens; a process that was killed a moment ago may still have the
-// port.
-func listenSoon(ctx context.Context, address string, c *quicpeer.Config) (e *quicpeer.Endpoint, err error) {
-	for range 20 {
-		if e, err = quicpeer.Listen(address, c); err == nil {
-			return e, nil
-		}
-		var busy *net.OpError
-		if !errors.As(err, &busy) || !pause(ctx, 50*time.Millisecond) {
-			break
-		}
-	}
-	return nil, err
 }
 
 // A printer prints lines. Safe for concurrent use.

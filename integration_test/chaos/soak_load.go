@@ -31,7 +31,7 @@ type load struct {
 type totals struct {
 	Opened, Accepted, Failed atomic.Uint64
 	Closed, Torn             atomic.Uint64 // sessions, by their end: complete counts, or not
-	Sent, Received, Lost     atomic.Uint64 // messages
+	Sent, Received, Lost     atomic.Uint64 // messages; lost are those of both ways
 	Dropped                  atomic.Uint64 // of all reasons, on both ways
 	Signals                  atomic.Uint64 // taken by the peer's application
 }
@@ -235,7 +235,7 @@ func (l *load) judge(s *quicpeer.Session, id string, pushed, taken uint64) {
 	}
 	if n.Complete {
 		l.counts.Closed.Add(1)
-		l.counts.Lost.Add(n.Lost)
+		l.counts.Lost.Add(n.Lost + n.LostIncoming)
 	} else {
 		l.counts.Torn.Add(1)
 	}
