@@ -172,7 +172,7 @@ func (v *verdict) checkLife(l *life) {
 		}
 	}
 	for range l.stalls {
-		v.count("times a process got no turn for a second")
+		v.count("times a process got no turn for half a second")
 	}
 	v.judge(l.dead == "", pProcess, l, "", "%s", l.dead)
 	for _, e := range l.bad {

@@ -39,7 +39,7 @@ func (v *verdict) checkMessages(s *half) {
 // them.
 func (v *verdict) checkSignals(s *half) {
 	id, o := s.conversation.id, s.other()
-	if o == nil {
+	if o == nil || o.other() != s { // shown to this side, which has not accepted
 		return
 	}
 	sent := s.callsOf(opSignal)

@@ -20,6 +20,9 @@ const sec = 1_000_000 // microseconds
 
 const testID = "0.0.7"
 
+// tickTest is how often the processes of the tests tick.
+const tickTest = sec / 4
+
 func goodLogs() *testLogs {
 	byOpener := &outcome{Class: cSession, Cause: "closed", Code: 0x123, Reason: "enough", Confirmed: true, Text: "closed by this side"}
 	byPeer := &outcome{Class: cSession, Cause: "closed", Code: 0x123, Reason: "enough", Remote: true, Confirmed: true, Text: "closed by the peer"}
@@ -71,7 +74,7 @@ func goodLogs() *testLogs {
 				log[i].Session, log[i].Role = testID, role
 			}
 		}
-		for t := int64(sec / 2); t < 9*sec; t += sec / 2 {
+		for t := int64(tickTest); t < 9*sec; t += tickTest {
 			log = append(log, event{T: t, P: p, K: kTick})
 		}
 		slices.SortStableFunc(log, func(a, b event) int { return int(a.T - b.T) })
@@ -100,7 +103,7 @@ func until(log []event, t int64) []event {
 
 // quietly adds ticks to a log, for a process that lives longer.
 func quietly(log []event, p int, from, to int64) []event {
-	for t := from; t <= to; t += sec / 2 {
+	for t := from; t <= to; t += tickTest {
 		log = append(log, event{T: t, P: p, K: kTick})
 	}
 	return log
@@ -254,7 +257,7 @@ func TestBrokenLogsAreBroken(t *testing.T) {
 		{"a kill is not noticed", pNoticed, func(l *testLogs) {
 			l.acceptor = until(l.acceptor, 2*sec+600)
 			l.coordinator = append(l.coordinator, event{T: 2*sec + 600, P: 1, K: kKill})
-			l.dialer = quietly(until(l.dialer, 2*sec+800), 0, 3*sec, 40*sec)
+			l.dialer = quietly(until(l.dialer, 2*sec+800), 0, 2*sec+tickTest, 40*sec)
 		}},
 		{"a long stop is not noticed by the one who was stopped", pNoticed, func(l *testLogs) {
 			l.coordinator = append(l.coordinator, event{T: 2*sec + 600, P: 1, K: kStop}, event{T: 32 * sec, P: 1, K: kCont})
@@ -296,6 +299,23 @@ func TestWitnessesThatAreKilledAreExcused(t *testing.T) {
 	v = l.check()
 	require.Empty(t, v.Breaches)
 	require.Equal(t, tally{Excused: 1}, *v.of(pTaken))
+}
+
+// An endpoint that is shutting down may be shown an open, which is then tried
+// again elsewhere: whatever is sent is no business of that half.
+func TestOpenTriedAgainIsJudgedOnce(t *testing.T) {
+	l := goodLogs()
+	l.acceptor = append([]event{
+		{T: 1*sec + 10, P: 1, E: 1, K: kIn, Session: testID, Role: roleAcceptor, Peer: "anna"},
+		{T: 1*sec + 20, P: 1, E: 1, K: kBegin, Call: 0, Op: opShutdown},
+	}, l.acceptor...)
+	l.dialer = append(l.dialer, event{T: 2 * sec, K: kBegin, Call: 8, Op: opReceiveSignal, Session: testID, Role: roleOpener},
+		event{T: 2 * sec, K: kEnd, Call: 8, Op: opReceiveSignal, Session: testID, Role: roleOpener, N: []uint64{0}})
+	l.acceptor = append(l.acceptor, event{T: 2 * sec, P: 1, K: kBegin, Call: 8, Op: opSignal, Limit: sec, Session: testID, Role: roleAcceptor, N: []uint64{0}},
+		event{T: 2 * sec, P: 1, K: kEnd, Call: 8, Op: opSignal, Session: testID, Role: roleAcceptor})
+	v := l.check()
+	require.Len(t, v.Breaches, 1, "%+v", v.Breaches)
+	require.Contains(t, v.Breaches[0].Text, "shutdown, has not returned") // nor has it, here
 }
 
 func TestCrossedClosesKeepEachItsOwn(t *testing.T) {
@@ -341,7 +361,7 @@ func TestFaultsExplainWhatFollowsFromThem(t *testing.T) {
 	}
 	v = l.check()
 	require.Empty(t, v.Breaches)
-	require.Equal(t, 1, v.Figures["times a process got no turn for a second"])
+	require.Equal(t, 1, v.Figures["times a process got no turn for half a second"])
 }
 
 // Heartbeats are lost like everything else.

@@ -66,8 +66,9 @@ type half struct {
 }
 
 // stalled is how long a process that ticks ten times a second may show no tick
-// before it is taken to have been without a processor.
-const stalled = int64(time.Second / time.Microsecond)
+// before it is taken to have been without a processor, or in a long queue for
+// one.
+const stalled = int64(500 * time.Millisecond / time.Microsecond)
 
 // newHistory puts logs together.
 func newHistory(logs ...[]event) *history {
@@ -138,12 +139,12 @@ func (h *history) add(e *event) {
 		return
 	}
 	// The rest are lines of the process itself.
-	if l.lastTick > 0 && e.T-l.last > stalled {
-		l.stalls = append(l.stalls, span{l.last, e.T})
-	}
 	l.last = max(l.last, e.T)
 	switch e.K {
 	case kTick:
+		if l.lastTick > 0 && e.T-l.lastTick > stalled {
+			l.stalls = append(l.stalls, span{l.lastTick, e.T})
+		}
 		l.lastTick = e.T
 	case kListen:
 		l.listens = append(l.listens, *e)
