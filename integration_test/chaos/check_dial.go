@@ -7,11 +7,14 @@ import (
 
 // checkDial judges what a Dial said of its outcome, and who the peers are.
 func (v *verdict) checkDial(h *history, c *conversation) {
-	accepted := 0
+	accepted, cutOff := 0, false // by a kill, so that nobody knows whether it was accepted
 	for _, a := range c.acceptors {
 		for _, call := range a.callsOf(opAccept) {
-			if call.end == nil || call.end.Err == nil {
-				accepted++ // at least it may have been
+			switch {
+			case call.end == nil:
+				cutOff = true
+			case call.end.Err == nil:
+				accepted++
 			}
 		}
 		for _, in := range a.in {
@@ -45,6 +48,8 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 		v.count("dials failed: " + failure(o))
 		target := int(dial.begin.N[0])
 		switch {
+		case cutOff:
+			v.excuse(pNotActed)
 		case o.Class == cNotActed:
 			v.judge(accepted == 0, pNotActed, c.opener.life, c.id, "%s, and it was accepted", o.Text)
 		case o.Class == cUntrusted || o.Class == cRefused || o.Class == cLimit || o.Class == cUnreachable,

@@ -233,7 +233,8 @@ func TestBrokenLogsAreBroken(t *testing.T) {
 		{"Dial returns, and nobody has accepted", pDial, func(l *testLogs) { l.acceptor = without(without(l.acceptor, kBegin, opAccept), kEnd, opAccept) }},
 		{"two accept", pDial, func(l *testLogs) {
 			l.acceptor = append(l.acceptor,
-				event{T: 9 * sec, P: 1, E: 1, K: kBegin, Call: 9, Op: opAccept, Session: testID, Role: roleAcceptor})
+				event{T: 9 * sec, P: 1, E: 1, K: kBegin, Call: 9, Op: opAccept, Session: testID, Role: roleAcceptor},
+				event{T: 9 * sec, P: 1, E: 1, K: kEnd, Call: 9, Op: opAccept, Session: testID, Role: roleAcceptor})
 		}},
 		{"an open is shown again", pDial, func(l *testLogs) {
 			l.acceptor = append(l.acceptor, event{T: 9 * sec, P: 1, K: kIn, Peer: "anna", Session: testID, Role: roleAcceptor})
@@ -362,6 +363,16 @@ func TestFaultsExplainWhatFollowsFromThem(t *testing.T) {
 	v = l.check()
 	require.Empty(t, v.Breaches)
 	require.Equal(t, 1, v.Figures["times a process got no turn for half a second"])
+}
+
+// A kill between the beginning of Accept and its end leaves open which came of
+// it.
+func TestAcceptCutOffExcuses(t *testing.T) {
+	l := goodLogs()
+	one(l.dialer, kEnd, opDial).Err = &outcome{Class: cNotActed, Text: "not acted on"}
+	require.NotZero(t, l.check().of(pNotActed).Broken)
+	l.acceptor = without(l.acceptor, kEnd, opAccept)
+	require.Equal(t, tally{Excused: 1}, *l.check().of(pNotActed))
 }
 
 // Heartbeats are lost like everything else.
