@@ -9,7 +9,7 @@
 // first has --seed, the next one more, and so on. The seed decides, whatever
 // the timing, all that is planned: who dials whom and when, what both sides of
 // each session do, which process is killed, stopped or restarted when, for how
-// long, and with which keys. A round whose promises were broken is played again
+// long, with which keys, and how much of its packets get lost. A round whose promises were broken is played again
 // with the command that is printed. What is not replayed is the scheduling of
 // the machine, and with it which packets cross: a rare race may need several
 // tries.
@@ -17,6 +17,10 @@
 // The logs of a round are removed once it is checked, unless a promise is
 // broken, or with --keep; --dir says where they are meanwhile. The processes end
 // by themselves when this one does, however it ends.
+//
+// A promise is checked only where the logs prove something. If the process that
+// would have to bear witness was killed too soon, or got no processor, it is
+// excused, and the summary says how often that was.
 //
 // With --soak it is something else: a steady load for as long as --for says,
 // with sessions and links that come and go, and peers that vanish, while
