@@ -21,9 +21,10 @@ func checkKeyFileMode(path string, mode fs.FileMode) error {
 }
 
 // checkKnownPeersMode refuses a file of known peers that anyone but its owner
-// can change. Anyone may read it.
+// can change. Anyone may read it. A device such as /dev/null keeps nothing that
+// could be changed.
 func checkKnownPeersMode(path string, mode fs.FileMode) error {
-	if mode.Perm()&0o022 == 0 {
+	if mode.Perm()&0o022 == 0 || mode&fs.ModeDevice != 0 {
 		return nil
 	}
 	return &KnownPeersFileError{

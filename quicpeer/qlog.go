@@ -62,7 +62,7 @@ func createQLog(dir, name string, failed func(error)) (*qlogFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &qlogFile{buffer: bufio.NewWriter(f), file: f, failed: failed}, nil
+	return newQLogFile(f, failed), nil
 }
 
 // qlogFile takes all that quic-go writes, also when the disk does not: quic-go
@@ -72,6 +72,10 @@ type qlogFile struct {
 	buffer *bufio.Writer // keeps its first error, and writes no more then
 	file   *os.File
 	failed func(error)
+}
+
+func newQLogFile(f *os.File, failed func(error)) *qlogFile {
+	return &qlogFile{buffer: bufio.NewWriter(f), file: f, failed: failed}
 }
 
 func (f *qlogFile) Write(b []byte) (int, error) {
