@@ -21,7 +21,7 @@ func FuzzMachine(f *testing.F) {
 	f.Add(true, []byte("\x11\x00\x00\x00\x00\x00\x00\x00\x07\x00\x05\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00"))                // flushed twice
 	f.Fuzz(func(t *testing.T, opener bool, data []byte) {
 		m, now := newMachine(opener), epoch
-		history := newHistory(opener)
+		history := newOutputHistory(opener)
 		step := func(in input) {
 			before := m
 			out := m.step(now, &in, nil)

@@ -12,7 +12,7 @@ type outputHistory struct {
 	last   FrameType
 }
 
-func newHistory(opener bool) *outputHistory {
+func newOutputHistory(opener bool) *outputHistory {
 	return &outputHistory{opener: opener, asked: make(map[outputKind]int), wrote: make(map[FrameType]int)}
 }
 

@@ -70,7 +70,7 @@ type machinePair struct {
 func runPair(data []byte) error {
 	p := &machinePair{now: epoch}
 	for i := range p.sides {
-		p.sides[i] = &pairSide{m: newMachine(i == 0), history: newHistory(i == 0), liar: i == 1}
+		p.sides[i] = &pairSide{m: newMachine(i == 0), history: newOutputHistory(i == 0), liar: i == 1}
 	}
 	if err := p.step(0, input{kind: inStart, frame: Open{}}); err != nil {
 		return err
