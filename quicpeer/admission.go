@@ -69,14 +69,19 @@ func (a *admission) take(src netip.Prefix) (release func(), err error) {
 }
 
 // mustProve reports whether a newcomer must prove its address with a Retry
-// first: a token bucket, emptied by handshakes.
-func (a *admission) mustProve(now time.Time) bool {
+// first: a token bucket, emptied by handshakes. The second half of the places,
+// of its address and in all, is only for those who have: whoever forges
+// addresses cannot take the last one from a peer that is really there.
+func (a *admission) mustProve(now time.Time, src netip.Prefix) bool {
 	rate := float64(a.limits.HandshakesPerSecond)
 	if rate < 0 {
 		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if halfFull(a.links, a.limits.Links) || halfFull(a.from[src], a.limits.LinksPerAddress) {
+		return true
+	}
 	if !a.filled.IsZero() {
 		a.tokens = min(rate, a.tokens+rate*now.Sub(a.filled).Seconds())
 	}
@@ -87,6 +92,8 @@ func (a *admission) mustProve(now time.Time) bool {
 	a.tokens--
 	return false
 }
+
+func halfFull(n, limit int) bool { return limit > 0 && n >= (limit+1)/2 }
 
 // admitConnection is QUIC's ConnContext: it runs for each connection attempt,
 // before the handshake. An error refuses the attempt.

@@ -56,7 +56,7 @@ func TestNewcomersProveTheirAddressWhenThereAreMany(t *testing.T) {
 	now := time.Now()
 	asked := func(n int) (proofs int) {
 		for range n {
-			if a.mustProve(now) {
+			if a.mustProve(now, netip.Prefix{}) {
 				proofs++
 			}
 		}
@@ -70,4 +70,34 @@ func TestNewcomersProveTheirAddressWhenThereAreMany(t *testing.T) {
 	require.Equal(t, 1, asked(11), "it never holds more than a second's worth")
 	a = newAdmission(Limits{HandshakesPerSecond: -1})
 	require.Equal(t, 0, asked(1000), "never ask")
+}
+
+// Addresses can be forged, those of honest peers too. What a forger can take up
+// leaves room for whoever really has the address.
+func TestSecondHalfOfThePlacesIsForProvenAddresses(t *testing.T) {
+	now := time.Now()
+	one, two := source(udp("192.0.2.1:1")), source(udp("192.0.2.2:1"))
+	a := newAdmission(Limits{Links: 10, LinksPerAddress: 4, HandshakesPerSecond: 1000})
+	take := func(src netip.Prefix, n int) {
+		for range n {
+			_, err := a.take(src)
+			require.NoError(t, err)
+		}
+	}
+	take(one, 1)
+	require.False(t, a.mustProve(now, one))
+	take(one, 1)
+	require.True(t, a.mustProve(now, one), "half of the address's places")
+	require.False(t, a.mustProve(now, two), "of that address only")
+	take(one, 2) // proven ones
+	take(netip.Prefix{}, 1)
+	require.True(t, a.mustProve(now, two), "half of all places")
+	_, err := a.take(two)
+	require.NoError(t, err, "whoever has proved its address is let in")
+
+	a = newAdmission(Limits{Links: 1, LinksPerAddress: 1, HandshakesPerSecond: 1})
+	require.False(t, a.mustProve(now, one), "the first of a limit of one need not prove anything")
+	a = newAdmission(Limits{Links: -1, LinksPerAddress: -1, HandshakesPerSecond: 1})
+	take(one, 100)
+	require.False(t, a.mustProve(now, one), "no limit, no half")
 }

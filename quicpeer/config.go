@@ -48,7 +48,8 @@ type Limits struct {
 	// HandshakesPerSecond is how many handshakes from unproven addresses are
 	// begun in a second, with bursts of as many, before newcomers must prove
 	// their address with a Retry (RFC 9000 section 8.1.2). Default 100: at
-	// about 1 ms of CPU for each, a tenth of a core. Negative: never ask.
+	// about 1 ms of CPU for each, a tenth of a core. So must all once half of
+	// Links or LinksPerAddress are taken. Negative: never ask.
 	HandshakesPerSecond int
 }
 

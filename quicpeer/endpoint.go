@@ -143,7 +143,7 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 		StatelessResetKey:   &reset,
 		TokenGeneratorKey:   &token,
 		MaxTokenAge:         noTokens,
-		VerifySourceAddress: func(net.Addr) bool { return e.admission.mustProve(time.Now()) },
+		VerifySourceAddress: func(a net.Addr) bool { return e.admission.mustProve(time.Now(), source(a)) },
 		ConnContext:         e.admitConnection,
 	}
 	tlsConfig := e.identity.ServerTLS(ALPN, currentTrust{e}, config.AllowAnonymous)
