@@ -103,16 +103,20 @@ func (e *Endpoint) admitConnection(ctx context.Context, info *quic.ClientInfo) (
 	}
 	if admit := e.config.AdmitConnection; admit != nil {
 		if err := admit(ConnectionInfo{RemoteAddr: info.RemoteAddr, AddrVerified: info.AddrVerified}); err != nil {
-			e.counters.refusedConnections.Add(1)
-			return nil, err
+			return nil, e.turnAway(info, err)
 		}
 	}
 	release, err := e.admission.take(source(info.RemoteAddr))
 	if err != nil {
-		e.counters.refusedConnections.Add(1)
-		return nil, err
+		return nil, e.turnAway(info, err)
 	}
 	// The context ends with the connection, also when its handshake fails.
 	context.AfterFunc(ctx, release)
 	return ctx, nil
+}
+
+func (e *Endpoint) turnAway(info *quic.ClientInfo, err error) error {
+	e.counters.refusedConnections.Add(1)
+	e.log.Info("connection turned away", "remote", info.RemoteAddr, "verified", info.AddrVerified, "error", err)
+	return err
 }

@@ -115,7 +115,10 @@ type Config struct {
 	// endpoint of a process decides.
 	HeapReserve int
 
-	// Logger gets what an operator may want to know. Nil: silence.
+	// Logger gets what an operator may want to know. Of one message it gets at
+	// most a hundred lines at once and then one a second, which tells in
+	// "suppressed" how many were left out before it: peers cannot flood it.
+	// Nil: silence.
 	Logger *slog.Logger
 	// QLogDir is where a qlog file is written for each connection. Empty: the
 	// environment variable QLOGDIR; if that is empty too, none is written. A

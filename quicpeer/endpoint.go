@@ -71,7 +71,7 @@ type trustBox struct{ certs.Trust }
 
 // counters are totals of one endpoint.
 type counters struct {
-	refusedConnections, untrustedPeers, refusedSessions, busySessions, withdrawnSessions, failedQLogs atomic.Uint64
+	refusedConnections, untrustedPeers, violations, refusedSessions, busySessions, withdrawnSessions, failedQLogs atomic.Uint64
 }
 
 // Listen binds the endpoint to a UDP address, "host:port". An empty host means
@@ -111,7 +111,7 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 		return nil, err
 	}
 	e := &Endpoint{
-		config: config, log: config.Logger, identity: config.Identity,
+		config: config, log: limitLog(config.Logger), identity: config.Identity,
 		socket: pc, owned: owned, families: familiesOf(pc.LocalAddr()),
 		faults:    newSocketFaults(config.Logger),
 		qlogs:     seldom{every: faultLogEvery},

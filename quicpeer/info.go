@@ -71,6 +71,9 @@ type Stats struct {
 	// UntrustedPeers failed their handshake because the endpoint's trust did
 	// not accept their key.
 	UntrustedPeers uint64
+	// Violations counts the sessions and links that this endpoint ended
+	// because their peer broke the protocol.
+	Violations uint64
 	// RefusedSessions were rejected because nobody serves their protocol, or
 	// by [Config.AdmitSession].
 	RefusedSessions uint64
@@ -134,6 +137,7 @@ func (e *Endpoint) Stats() Stats {
 	return Stats{
 		RefusedConnections: e.counters.refusedConnections.Load(),
 		UntrustedPeers:     e.counters.untrustedPeers.Load(),
+		Violations:         e.counters.violations.Load(),
 		RefusedSessions:    e.counters.refusedSessions.Load(),
 		BusySessions:       e.counters.busySessions.Load(),
 		WithdrawnSessions:  e.counters.withdrawnSessions.Load(),

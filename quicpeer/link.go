@@ -412,14 +412,21 @@ func (l *link) Withdraw(in *session.Incoming) { l.ep.withdraw(in) }
 // Finished forgets a session whose stream is over.
 func (l *link) Finished(r *session.Runner) {
 	unproven := r.Unproven() // not under mu: a session may ask its link under its own lock
+	id := r.Session().ID()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.sessions, r.Session().ID())
+	_, first := l.sessions[id]
+	delete(l.sessions, id)
 	if unproven {
 		l.unproven = time.Now()
 	}
+	ended := l.loss != nil // then that was told, and is every session's cause
 	l.resetIdle()
 	l.endIfLast()
+	l.mu.Unlock()
+	if e, ok := r.Session().Err().(*session.Error); ok && e.Cause == session.CauseViolation && first && !ended {
+		l.ep.counters.violations.Add(1)
+		l.ep.log.Warn("protocol violation on a session", "remote", l.RemoteAddr(), "id", l.peer.ID, "session", id, "reason", e.Reason)
+	}
 }
 
 // endIfLast ends a link whose peer is going away, once its last session is
