@@ -41,6 +41,12 @@ func source(a net.Addr) netip.Prefix {
 
 var errTooManyLinks = errors.New("too many links")
 
+// shortestPlace is how long a link takes up a place of its address, however soon
+// it ends, or fails. So the limit on links of one address bounds handshakes, too:
+// 64 in a second, some 60 ms of CPU, whether they are refused, abandoned, or made
+// only to be left.
+const shortestPlace = time.Second
+
 // take counts one link from a source, or the zero Prefix for one dialed, until
 // release is called.
 func (a *admission) take(src netip.Prefix) (release func(), err error) {
@@ -56,16 +62,24 @@ func (a *admission) take(src netip.Prefix) (release func(), err error) {
 		a.from[src]++
 	}
 	a.links++
+	began := time.Now()
 	return func() {
 		a.mu.Lock()
-		defer a.mu.Unlock()
 		a.links--
+		a.mu.Unlock()
 		if src.IsValid() {
-			if a.from[src]--; a.from[src] == 0 {
-				delete(a.from, src)
-			}
+			time.AfterFunc(shortestPlace-time.Since(began), func() { a.free(src) })
 		}
 	}, nil
+}
+
+// free gives a place of an address back.
+func (a *admission) free(src netip.Prefix) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.from[src]--; a.from[src] == 0 {
+		delete(a.from, src)
+	}
 }
 
 // mustProve reports whether a newcomer must prove its address with a Retry

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -23,32 +24,63 @@ func TestSourceIsAnIPv4AddressOrAnIPv6Site(t *testing.T) {
 }
 
 func TestAdmissionCountsLinks(t *testing.T) {
-	a := newAdmission(Limits{Links: 3, LinksPerAddress: 2})
-	one, two := source(udp("192.0.2.1:1")), source(udp("192.0.2.2:1"))
-	release, err := a.take(one)
-	require.NoError(t, err)
-	_, err = a.take(one)
-	require.NoError(t, err)
-	_, err = a.take(one)
-	require.ErrorIs(t, err, errTooManyLinks, "two of one address")
-	_, err = a.take(two)
-	require.NoError(t, err)
-	_, err = a.take(netip.Prefix{})
-	require.ErrorIs(t, err, errTooManyLinks, "three in all, dialed ones too")
-	release()
-	_, err = a.take(one)
-	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(Limits{Links: 3, LinksPerAddress: 2})
+		one, two := source(udp("192.0.2.1:1")), source(udp("192.0.2.2:1"))
+		release, err := a.take(one)
+		require.NoError(t, err)
+		_, err = a.take(one)
+		require.NoError(t, err)
+		_, err = a.take(one)
+		require.ErrorIs(t, err, errTooManyLinks, "two of one address")
+		_, err = a.take(two)
+		require.NoError(t, err)
+		_, err = a.take(netip.Prefix{})
+		require.ErrorIs(t, err, errTooManyLinks, "three in all, dialed ones too")
+		time.Sleep(2 * shortestPlace)
+		release()
+		synctest.Wait()
+		_, err = a.take(one)
+		require.NoError(t, err)
+	})
+}
+
+// Handshakes that fail at once, and links that are left at once, take up their
+// address's place for a while, but nobody else's.
+func TestPlacesOfAnAddressAreTakenForASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(Limits{Links: 3, LinksPerAddress: 2})
+		one, two := source(udp("192.0.2.1:1")), source(udp("192.0.2.2:1"))
+		took := 0
+		for range 1000 {
+			if release, err := a.take(one); err == nil {
+				took++
+				release()
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.Equal(t, 20, took, "two a second, for ten seconds")
+		require.Zero(t, a.links, "they count for the endpoint only while they are there")
+		for range 2 {
+			_, err := a.take(two)
+			require.NoError(t, err)
+		}
+	})
 }
 
 func TestAdmissionForgetsAddresses(t *testing.T) {
-	a := newAdmission(Limits{Links: -1, LinksPerAddress: 1})
-	for i := range 100 {
-		release, err := a.take(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32))
-		require.NoError(t, err)
-		release()
-	}
-	require.Empty(t, a.from)
-	require.Zero(t, a.links)
+	synctest.Test(t, func(t *testing.T) {
+		a := newAdmission(Limits{Links: -1, LinksPerAddress: 1})
+		for i := range 100 {
+			release, err := a.take(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32))
+			require.NoError(t, err)
+			release()
+		}
+		time.Sleep(shortestPlace)
+		synctest.Wait()
+		require.Empty(t, a.from)
+		require.Zero(t, a.links)
+	})
 }
 
 func TestNewcomersProveTheirAddressWhenThereAreMany(t *testing.T) {

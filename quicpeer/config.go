@@ -35,7 +35,9 @@ type Limits struct {
 	Links int
 	// LinksPerAddress is how many of them may come from one IP address (one
 	// /64 of IPv6). Dialed links do not count. Default 64: enough for a
-	// household or a small office behind one address. Negative: no limit.
+	// household or a small office behind one address. Each counts for a second
+	// at least, so this bounds the handshakes of an address in a second, too.
+	// Negative: no limit.
 	LinksPerAddress int
 	// SessionsPerLink is how many sessions a peer may have open at once on
 	// one link; QUIC's stream limit enforces it (RFC 9000 section 4.6).
