@@ -92,6 +92,8 @@ func TestFloorPlan(t *testing.T) {
 					continue // commands may have packages of their own
 				}
 				require.Less(t, below, floor, "%s imports %s", p.ImportPath, imported)
+			case imported == quicGo && p.ImportPath == module+"/integration_test/attack":
+				// Attackers are peers that do what the library would not.
 			case imported == quicGo+"/quicvarint":
 				require.Contains(t, []string{"datagram", "session", "quicpeer"}, folder, "%s imports %s", p.ImportPath, imported)
 			case inModule(imported, quicGo) && strings.HasPrefix(p.ImportPath, module+"/integration_test/baselines/"):
