@@ -2,6 +2,7 @@ package datagram
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,9 @@ const (
 	// reassemblySpans is in how many separate pieces a message may be. Half of the fragments of the largest message by
 	// default, if each second one comes late, is 32; more than this many are an attack on the receiver's time.
 	reassemblySpans = 512
+	// reassemblyPage is how much memory is taken at once for an incomplete message: it follows the bytes that arrive, not
+	// the length that announces them. Otherwise a fragment of one byte would cost 64 KiB.
+	reassemblyPage = 4 << 10
 )
 
 // reassembly holds the incomplete messages of a flow.
@@ -32,9 +36,10 @@ type reassembly struct {
 type incomplete struct {
 	id    uint64
 	since time.Time
-	data  []byte
-	have  []span // disjoint, not adjacent, in order
-	got   int    // bytes in have
+	total int      // its full length
+	pages [][]byte // of reassemblyPage bytes, the last one shorter; nil where nothing has arrived
+	have  []span   // disjoint, not adjacent, in order
+	got   int      // bytes in have
 }
 
 // A span is a piece of a message, from its first byte to the one after its last.
@@ -74,7 +79,7 @@ func (f *Flow) reassemble(now time.Time, fragment Fragment) {
 	case addComplete:
 		r.remove(i)
 		r.finished.mark(p.id)
-		f.deliver(p.data)
+		f.deliver(p.whole())
 	}
 	f.noteAssembling()
 }
@@ -87,7 +92,7 @@ func (f *Flow) begin(now time.Time, fragment Fragment) int {
 	for len(r.incomplete) >= reassemblyMessages || r.bytes+total > limit {
 		f.giveUp(0, ReasonReassemblyFull)
 	}
-	r.incomplete = append(r.incomplete, &incomplete{id: fragment.ID, since: now, data: make([]byte, total)})
+	r.incomplete = append(r.incomplete, &incomplete{id: fragment.ID, since: now, total: total, pages: make([][]byte, (total+reassemblyPage-1)/reassemblyPage)})
 	r.bytes += total
 	return len(r.incomplete) - 1
 }
@@ -146,7 +151,7 @@ func (r *reassembly) find(id uint64) int {
 }
 
 func (r *reassembly) remove(i int) {
-	r.bytes -= len(r.incomplete[i].data)
+	r.bytes -= r.incomplete[i].total
 	copy(r.incomplete[i:], r.incomplete[i+1:])
 	r.incomplete[len(r.incomplete)-1] = nil
 	r.incomplete = r.incomplete[:len(r.incomplete)-1]
@@ -163,7 +168,7 @@ const (
 
 // add puts a fragment in its place.
 func (p *incomplete) add(fragment Fragment) addResult {
-	if fragment.Total != uint64(len(p.data)) {
+	if fragment.Total != uint64(p.total) {
 		return addContradiction
 	}
 	from := int(fragment.Offset)
@@ -178,13 +183,13 @@ func (p *incomplete) add(fragment Fragment) addResult {
 	merged := span{from, to}
 	for ; last < len(p.have) && p.have[last].from <= to; last++ {
 		s := p.have[last]
-		if lo, hi := max(s.from, from), min(s.to, to); lo < hi && !bytes.Equal(p.data[lo:hi], fragment.Payload[lo-from:hi-from]) {
+		if lo, hi := max(s.from, from), min(s.to, to); lo < hi && !p.equal(lo, fragment.Payload[lo-from:hi-from]) {
 			return addContradiction
 		}
 		p.got -= s.to - s.from
 		merged = span{min(merged.from, s.from), max(merged.to, s.to)}
 	}
-	copy(p.data[from:to], fragment.Payload)
+	p.write(from, fragment.Payload)
 	p.got += merged.to - merged.from
 	switch {
 	case last > first:
@@ -197,8 +202,41 @@ func (p *incomplete) add(fragment Fragment) addResult {
 		copy(p.have[first+1:], p.have[first:])
 		p.have[first] = merged
 	}
-	if p.got == len(p.data) {
+	if p.got == p.total {
 		return addComplete
 	}
 	return addIncomplete
+}
+
+// write puts bytes where they belong.
+func (p *incomplete) write(from int, b []byte) {
+	for len(b) > 0 {
+		i := from / reassemblyPage
+		if p.pages[i] == nil {
+			p.pages[i] = make([]byte, min(reassemblyPage, p.total-i*reassemblyPage))
+		}
+		n := copy(p.pages[i][from%reassemblyPage:], b)
+		from, b = from+n, b[n:]
+	}
+}
+
+// equal compares bytes with those that have arrived at the same place.
+func (p *incomplete) equal(from int, b []byte) bool {
+	for len(b) > 0 {
+		have := p.pages[from/reassemblyPage][from%reassemblyPage:]
+		n := min(len(have), len(b))
+		if !bytes.Equal(have[:n], b[:n]) {
+			return false
+		}
+		from, b = from+n, b[n:]
+	}
+	return true
+}
+
+// whole is the message once it is complete.
+func (p *incomplete) whole() []byte {
+	if len(p.pages) == 1 {
+		return p.pages[0]
+	}
+	return slices.Concat(p.pages...)
 }

@@ -197,3 +197,37 @@ func TestReassemblyRandom(t *testing.T) {
 		wantPops(t, f.f, "complete", message.String())
 	}
 }
+
+// Memory follows the bytes that arrive: a few bytes that announce a long message
+// cost no more than the page that they are in.
+func TestReassemblyTakesMemoryOnlyForWhatArrives(t *testing.T) {
+	f := newFragments(t, MuxConfig{})
+	took := allocated(func() {
+		for id := range uint64(1000) {
+			f.add(id, 64<<10, 64<<10-1, "x", "")
+		}
+	})
+	require.Less(t, took, uint64(1000*(reassemblyPage+2048)))
+	require.Len(t, f.f.recv.reassembly.incomplete, reassemblyBytes/(64<<10), "what they announce counts all the same")
+}
+
+func TestReassemblyAcrossPages(t *testing.T) {
+	var text strings.Builder
+	for i := range 20_000 {
+		text.WriteString(fmt.Sprint(i, " "))
+	}
+	for _, size := range []int{reassemblyPage - 1, reassemblyPage, reassemblyPage + 1, 3*reassemblyPage + 5, 64 << 10} {
+		const piece = 1000
+		want := text.String()[:size]
+		f := newFragments(t, MuxConfig{})
+		for from := (size - 1) / piece * piece; from > 0; from -= piece {
+			f.add(0, size, from-7, want[from-7:min(from+piece, size)], "backwards, overlapping")
+		}
+		f.add(0, size, 0, want[:piece], "the last one")
+		wantPops(t, f.f, "whole", want)
+		f.add(1, size, 0, want[:size-1], "nearly")
+		bad := strings.Repeat("\x00", 2)
+		f.add(1, size, size-2, bad, "contradicts in the last page")
+		f.wantDrops("that one only", map[Reason]uint64{ReasonContradiction: 1})
+	}
+}
