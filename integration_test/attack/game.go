@@ -70,7 +70,6 @@ func (g *game) close() { _ = os.RemoveAll(g.dir) }
 // half is what was measured in one half of a round.
 type half struct {
 	begin, end victimSample
-	sent       uint64
 	honest     honestSample
 	seconds    float64
 	attacker   attackerTally // of the second half
