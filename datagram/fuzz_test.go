@@ -226,7 +226,7 @@ func wantBounded(t *testing.T, m *testMux, flows []*Flow) {
 			require.LessOrEqual(t, len(r.incomplete), reassemblyMessages)
 			held := 0
 			for _, p := range r.incomplete {
-				held += len(p.data)
+				held += p.total
 				require.LessOrEqual(t, len(p.have), reassemblySpans)
 			}
 			require.Equal(t, held, r.bytes)

@@ -118,7 +118,8 @@ func besiege(t *testing.T, p program, dialed bool) {
 		require.LessOrEqual(t, time.Since(began), siegeEnd, "the application waits for a peer that is gone")
 		// A handshake that has just begun is no link yet.
 		left := func() int { return runtime.NumGoroutine() - goroutines }
-		for n.pass(time.Second); (len(b.Links()) > 1 || left() > 0) && time.Since(began) < siegeEnd; {
+		gone := time.Now()
+		for n.pass(time.Second); (len(b.Links()) > 1 || left() > 0) && time.Since(gone) < siegeEnd; {
 			n.pass(time.Second)
 		}
 		s.app.wantOver(s.hostile)
