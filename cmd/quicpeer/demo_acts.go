@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/quicpeer/faultnet"
 )
 
 // Codes that the demo's sessions are closed with: an application's own begin
@@ -212,12 +213,13 @@ func (d *demoScript) joinAsClient(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.relay, err = startRelay(ctx, d.bob.port, d.loss); err != nil {
+	lossy := faultnet.Faults{Loss: float64(d.loss) / 100}
+	if d.relay, err = faultnet.Start(ctx, fmt.Sprintf("127.0.0.1:%d", d.bob.port), &faultnet.Config{ToServer: lossy, ToClient: lossy}); err != nil {
 		return fmt.Errorf("the relay between carol and bob: %w", err)
 	}
 	relayed := &demoPair{name: "carol-bob IPv4", from: d.carol, to: d.bob, family: "IPv4", relayed: true}
 	d.sessions = append(d.sessions, relayed)
-	d.carol.tell(demoCommand{Do: doDial, Session: relayed.name, Address: d.relay.address(), Peer: d.bob.id})
+	d.carol.tell(demoCommand{Do: doDial, Session: relayed.name, Address: d.relay.Addr().String(), Peer: d.bob.id})
 	if err := d.untilOpen(ctx); err != nil {
 		return err
 	}

@@ -182,7 +182,8 @@ func (d *demoScript) checkMessages() {
 	if unsent > 0 {
 		text += fmt.Sprintf(";\n%d more were never sent, the other side closed before; their senders know", unsent)
 	}
-	d.check(wrong, "%s;\nthe relay swallowed %d packets of %d; none came twice or damaged", text, d.relay.lost.Load(), d.relay.lost.Load()+d.relay.passed.Load())
+	there, back := d.relay.Counts()
+	d.check(wrong, "%s;\nthe relay swallowed %d packets of %d; none came twice or damaged", text, there.Dropped()+back.Dropped(), there.Offered+back.Offered)
 }
 
 // checkSignals: all of them arrived, in order.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/oneportnet/quicpeer/quicpeer/faultnet"
 )
 
 // demoScript is the demo as seen by the process that directs it. One goroutine
@@ -19,7 +21,7 @@ type demoScript struct {
 
 	alice, bob, carol *demoProcess
 	running           []<-chan struct{} // one for each process, closed when it has ended
-	relay             *lossyRelay
+	relay             *faultnet.Relay
 	events            chan demoEvent
 	quitting          bool
 
@@ -164,7 +166,7 @@ func (d *demoScript) waitProcesses() {
 		<-ended
 	}
 	if d.relay != nil {
-		d.relay.wait()
+		_ = d.relay.Close()
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/oneportnet/quicpeer/quicpeer/faultnet"
 )
 
 // takePort holds a UDP port of all addresses until the test is over.
@@ -40,7 +42,7 @@ func TestDemoVerdictTellsWhatFailed(t *testing.T) {
 	out := newRecord()
 	d := newDemoScript(demoConfig{messages: 10, signals: 1}, &printer{out: out})
 	d.alice, d.bob, d.carol = &demoProcess{name: "alice", port: 1}, &demoProcess{name: "bob", port: 2}, &demoProcess{name: "carol", port: 3}
-	d.relay = &lossyRelay{}
+	d.relay = &faultnet.Relay{}
 	good := func() *demoPair {
 		side := func(remote string) demoSide {
 			return demoSide{

@@ -1,14 +1,14 @@
 package main
 
 import (
-	"context"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/oneportnet/quicpeer/quicpeer/faultnet"
 )
 
 // listener is a peer that was started with run and waits for others.
@@ -112,17 +112,11 @@ func TestRunWaitsForRepliesIfAsked(t *testing.T) {
 // severable returns another address of a peer, that can be cut off from it.
 func severable(t *testing.T, address string) (severed string, cut func()) {
 	t.Helper()
-	to, err := netip.ParseAddrPort(address)
+	relay, err := faultnet.Start(t.Context(), address, nil)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	relay, err := startRelay(ctx, to.Port(), 0)
-	require.NoError(t, err)
-	cut = func() {
-		cancel()
-		relay.wait()
-	}
+	cut = func() { require.NoError(t, relay.Close()) }
 	t.Cleanup(cut)
-	return relay.address(), cut
+	return relay.Addr().String(), cut
 }
 
 func TestRunTellsOfAPeerThatDoesNotConfirm(t *testing.T) {
