@@ -35,8 +35,8 @@ type faults struct {
 	blackhole bool          // nothing gets through
 }
 
-// simMTU is the longest packet that a path takes, in bytes: less than QUIC tries
-// to send once it looks for the path's own limit.
+// simMTU is the longest packet that a path takes, in bytes: more than quic-go
+// sends on a socket that is not the system's.
 const simMTU = 1400
 
 func (f faults) faultnet() faultnet.Faults {

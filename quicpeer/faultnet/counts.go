@@ -37,8 +37,8 @@ func (c Counts) Dropped() uint64 {
 	return c.Lost + c.Burst + c.TooLong + c.Blackholed + c.Unrouted + c.TooMany
 }
 
-// add adds o to c, for totals over several paths.
-func (c *Counts) add(o Counts) {
+// Add adds o to c, for totals over several paths.
+func (c *Counts) Add(o Counts) {
 	c.Offered += o.Offered
 	c.Unharmed += o.Unharmed
 	c.Harmed += o.Harmed

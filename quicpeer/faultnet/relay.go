@@ -144,7 +144,7 @@ func (r *Relay) Counts() (toServer, toClient Counts) {
 	counts := r.counts
 	for _, c := range r.clients {
 		for d := range counts {
-			counts[d].add(c.lines[d].Counts())
+			counts[d].Add(c.lines[d].Counts())
 		}
 	}
 	return counts[0], counts[1]

@@ -294,7 +294,7 @@ func (s *Sim) Total() Counts {
 	defer s.mu.Unlock()
 	total := Counts{Offered: s.unrouted, Unrouted: s.unrouted}
 	for _, way := range s.paths {
-		total.add(way.counts())
+		total.Add(way.counts())
 	}
 	return total
 }
