@@ -122,10 +122,14 @@ func TestLibraryNeedsNoOtherModule(t *testing.T) {
 		}
 	}
 	for _, p := range goList(t, "-deps", "./quicpeer") {
+		require.NotEqual(t, module+"/quicpeer/faultnet", p.ImportPath, "it is for tests of applications")
 		if p.Standard || p.Module.Path == module {
 			continue
 		}
 		require.True(t, allowed[p.Module.Path], "the library needs %s, of %s", p.ImportPath, p.Module.Path)
+	}
+	for _, p := range goList(t, "-deps", "./quicpeer/faultnet") {
+		require.True(t, p.Standard || p.ImportPath == module+"/quicpeer/faultnet" || p.ImportPath == quicGo+"/testutils/simnet", "faultnet needs %s", p.ImportPath)
 	}
 	for _, p := range goList(t, "-deps", "./certs") {
 		require.True(t, p.Standard || p.ImportPath == module+"/certs", "certs needs %s", p.ImportPath)

@@ -42,4 +42,6 @@
 // and some 7 KB (measured on Linux, amd64: BenchmarkIdleSession in
 // integration_test). An endpoint with receive offload, on Linux, has buffers of
 // 256 KB.
+//
+// To see what an application does on a bad network, test it on package faultnet.
 package quicpeer
