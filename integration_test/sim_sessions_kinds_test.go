@@ -37,6 +37,10 @@ var everyKind = []struct {
 		after(14*time.Second, faultnet.Cut{Direction: faultnet.BothWays}),
 		after(44*time.Second, faultnet.Mend{Direction: faultnet.BothWays}),
 	}, blackholed},
+	{"dead to the client", faultnet.Schedule{ // what is opened then is accepted, and nobody knows
+		after(14*time.Second, faultnet.Cut{Direction: faultnet.ToClient}),
+		after(44*time.Second, faultnet.Mend{Direction: faultnet.ToClient}),
+	}, blackholed},
 	{"client rebinding", repeat(2*time.Second,
 		after(0, faultnet.RebindClient{Client: 0}), after(300*time.Millisecond, faultnet.RebindClient{Client: 1})), unrouted},
 	{"server rebinding", faultnet.Schedule{after(14*time.Second, faultnet.RebindServer{})}, unrouted},

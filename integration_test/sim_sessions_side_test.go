@@ -27,7 +27,7 @@ type side struct {
 	sending         error
 	got             map[int]bool // messages by number
 	receiving       error
-	signals         []error // what Signal said of each
+	signals         []error // what Signal said of each; several are on their way at once
 	gotSignals      int
 	signalReceiving error
 	ended           bool  // Close or Abort was called
@@ -97,13 +97,13 @@ func (e *side) receive(ctx context.Context) {
 }
 
 func (e *side) signal(ctx context.Context, own sidePlan) {
-	for i := range own.signals {
-		err := e.s.Signal(ctx, e.plan.signal(e.who, i))
-		e.signals = append(e.signals, err)
-		if err != nil {
-			return
-		}
+	e.signals = make([]error, own.signals)
+	var waiting sync.WaitGroup
+	for i := range e.signals {
+		waiting.Go(func() { e.signals[i] = e.s.Signal(ctx, e.plan.signal(e.who, i)) })
+		e.n.pass(time.Millisecond) // in which it is sent, if it may be, but not taken
 	}
+	waiting.Wait()
 }
 
 func (e *side) receiveSignals(ctx context.Context) {
