@@ -80,6 +80,9 @@ func (c *promises) ends(e *side) {
 	cancel()
 	_, again := e.s.Receive(over)
 	_, signal := e.s.ReceiveSignal(over)
+	if e.plan.sides[e.who].takesNone {
+		e.signalReceiving, signal = end, end // it has not asked, and there may be some
+	}
 	for call, err := range map[string]error{
 		"Receive": e.receiving, "ReceiveSignal": e.signalReceiving, "Send": e.sending,
 		"Receive again": again, "ReceiveSignal again": signal,

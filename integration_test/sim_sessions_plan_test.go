@@ -22,6 +22,7 @@ type plan struct {
 // sidePlan is one side's part.
 type sidePlan struct {
 	messages, signals int
+	takesNone         bool          // of the other side's signals
 	gap               time.Duration // between two messages
 	end               ending
 	after             time.Duration // how long after the opening
@@ -45,7 +46,7 @@ func newPlan(seed uint64, number, clients int, within time.Duration) plan {
 	}
 	for i := range p.sides {
 		p.sides[i] = sidePlan{
-			messages: r.IntN(30), signals: r.IntN(6),
+			messages: r.IntN(30), signals: r.IntN(6), takesNone: r.IntN(8) == 0,
 			gap: time.Duration(r.IntN(50)) * time.Millisecond, after: time.Duration(r.IntN(3000)) * time.Millisecond,
 		}
 	}

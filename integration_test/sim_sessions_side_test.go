@@ -51,7 +51,9 @@ func (e *side) play(ctx context.Context) {
 	parts.Go(func() { e.send(ctx, own) })
 	parts.Go(func() { e.receive(ctx) })
 	parts.Go(func() { e.signal(ctx, own) })
-	parts.Go(func() { e.receiveSignals(ctx) })
+	if !own.takesNone {
+		parts.Go(func() { e.receiveSignals(ctx) })
+	}
 	if own.end != endsNothing {
 		parts.Go(func() { e.end(ctx, own) })
 	}
