@@ -37,7 +37,7 @@ const (
 // Whatever befalls the packets, each promise holds for each session: two clients
 // and a server open sessions both ways, send, signal, close, abort, at random,
 // while one kind of fault comes and goes. With -sessions 10000 each kind takes
-// half a minute or two on two cores.
+// some 20 seconds of CPU.
 //
 // A failure names its kind and seed: -run
 // 'TestSessionsUnderFaults/KIND/links/SEED$' with the same -sessions, or more,
