@@ -258,7 +258,8 @@ func TestGiveUp(t *testing.T) {
 		opener, _, _ := client.dial(Open{})
 		in := <-server.offered
 		server.runners[opener.Session().ID()].GiveUp(background)
-		require.ErrorIs(t, opener.WaitOpen(background), &Error{Cause: CauseRejected, Code: CodeGoingAway, Remote: true})
+		require.ErrorIs(t, opener.WaitOpen(background), &Error{Cause: CauseRejected, Code: CodeInternal, Remote: true},
+			"an application has seen it: it must not be opened elsewhere")
 		_, err := in.Accept(nil)
 		require.Equal(t, ErrAnswered, err, "it was answered for the application")
 

@@ -176,6 +176,10 @@ func (r *Runner) Live() bool {
 // GiveUp ends a session that never opened here, because the endpoint is
 // shutting down: an incoming one is rejected, an opening one taken back. One
 // that opens just now is closed. It waits as [Session.CloseWithError] does.
+//
+// The code of the rejection is CodeInternal. An application may have seen the
+// session, so CodeGoingAway, after which the peer opens it elsewhere, would say
+// too much (PROTOCOL.md, "Shutdown").
 func (r *Runner) GiveUp(ctx context.Context) {
 	const reason = "the endpoint is shutting down"
 	s := r.s
@@ -187,7 +191,7 @@ func (r *Runner) GiveUp(ctx context.Context) {
 		s.stepLocked(&input{kind: inAbort, cause: Error{Cause: CauseAborted, Code: CodeGoingAway}})
 	default:
 		s.incoming.answered = true
-		s.stepLocked(&input{kind: inReject, frame: Reject{Code: CodeGoingAway, Reason: reason}})
+		s.stepLocked(&input{kind: inReject, frame: Reject{Code: CodeInternal, Reason: reason}})
 	}
 	s.unlock()
 	switch state {
