@@ -120,7 +120,7 @@ func TestAttackBacklogPlacesComeBack(t *testing.T) {
 		for range backlog {
 			p.open(session.Open{Protocol: simProto})
 		}
-		synctest.Wait()
+		n.arrive()
 		_, err := far.dial(b, quicpeer.DialOptions{})
 		wantError(t, "full", err, session.Error{Cause: session.CauseRejected, Code: session.CodeBusy, Remote: true})
 		// The attacker vanishes, and with it what it left.

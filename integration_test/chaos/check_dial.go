@@ -1,13 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"slices"
+
+	"github.com/oneportnet/quicpeer/session"
 )
 
 // checkDial judges what a Dial said of its outcome, and who the peers are.
 func (v *verdict) checkDial(h *history, c *conversation) {
-	accepted, cutOff := 0, false // by a kill, so that nobody knows whether it was accepted
+	accepted, showings := 0, 0
+	cutOff := false // by a kill, so that nobody knows whether it was accepted
 	for _, a := range c.acceptors {
 		for _, call := range a.callsOf(opAccept) {
 			switch {
@@ -17,6 +19,7 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 				accepted++
 			}
 		}
+		showings += len(a.in)
 		for _, in := range a.in {
 			if c.opener != nil {
 				v.judge(c.opener.life.hadID(c.opener.endpoint, in.Peer), pIdentity, a.life, c.id, "the opener shows as %s", in.Peer)
@@ -28,7 +31,7 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 		return
 	}
 	v.judge(accepted <= 1, pDial, c.opener.life, c.id, "it was accepted %d times", accepted)
-	v.checkShownOnce(c)
+	v.judge(showings <= 1, pDial, c.opener.life, c.id, "it was shown to an application %d times", showings)
 	for _, dial := range c.opener.callsOf(opDial) {
 		if dial.end == nil {
 			v.count("dials cut off by a kill")
@@ -55,6 +58,8 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 		case o.Class == cUntrusted || o.Class == cRefused || o.Class == cLimit || o.Class == cUnreachable,
 			o.Class == cSession && o.Cause == "rejected" && (o.Code == 0x02 || o.Code == 0x03):
 			v.judge(accepted == 0 && !shown(c, dial.end.T), pNotActed, c.opener.life, c.id, "%s, and an application has seen it", o.Text)
+		case o.Class == cSession && o.Cause == "rejected" && slices.ContainsFunc(c.acceptors, func(a *half) bool { return a.leaving(o, dial.end.T) }):
+			v.judge(accepted == 0, pRejected, c.opener.life, c.id, "%s, and it was accepted", o.Text)
 		case o.Class == cSession && o.Cause == "rejected":
 			v.judge(accepted == 0 && slices.ContainsFunc(c.acceptors, func(a *half) bool {
 				return slices.ContainsFunc(a.callsOf(opReject), func(r *call) bool { return r.begin.Code == o.Code && r.begin.Reason == o.Reason })
@@ -95,27 +100,12 @@ func (h *history) linkSince(s *half, process, endpoint int, t int64) int64 {
 	return max(own, theirs)
 }
 
-// checkShownOnce judges that an open is not tried again after an application was
-// shown it, unless that could not answer because its endpoint was shutting
-// down.
-func (v *verdict) checkShownOnce(c *conversation) {
-	type showing struct {
-		a *half
-		t int64
-	}
-	var all []showing
-	for _, a := range c.acceptors {
-		for _, in := range a.in {
-			all = append(all, showing{a, in.T})
-		}
-	}
-	slices.SortFunc(all, func(a, b showing) int { return cmp.Compare(a.t, b.t) })
-	for i := 1; i < len(all); i++ {
-		before := all[i-1]
-		v.judge(slices.ContainsFunc(before.a.life.shuts, func(s *call) bool {
-			return s.begin.E == before.a.endpoint && s.begin.T <= all[i].t+clockMargin
-		}), pDial, all[i].a.life, c.id, "it was shown to an application again, %v later", us(all[i].t-before.t))
-	}
+// leaving reports whether an acceptor's endpoint answered for its application,
+// because it was shutting down at t.
+func (s *half) leaving(o *outcome, t int64) bool {
+	return o.Code == uint64(session.CodeInternal) && slices.ContainsFunc(s.life.shuts, func(c *call) bool {
+		return c.begin.E == s.endpoint && c.begin.T <= t+clockMargin
+	})
 }
 
 // judgeLoss judges that a link was lost for a reason. If one of its sides loses

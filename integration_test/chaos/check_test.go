@@ -253,6 +253,10 @@ func TestBrokenLogsAreBroken(t *testing.T) {
 			one(l.dialer, kEnd, opDial).Err = &outcome{Class: cSession, Cause: "rejected", Code: 0x200, Remote: true, Text: "rejected"}
 			l.acceptor = without(without(l.acceptor, kBegin, opAccept), kEnd, opAccept)
 		}},
+		{"rejected as at a shutdown, and there is none", pRejected, func(l *testLogs) {
+			one(l.dialer, kEnd, opDial).Err = &outcome{Class: cSession, Cause: "rejected", Code: 8, Remote: true, Text: "shutting down"}
+			l.acceptor = without(without(l.acceptor, kBegin, opAccept), kEnd, opAccept)
+		}},
 		{"the acceptor shows another id", pIdentity, func(l *testLogs) { one(l.dialer, kEnd, opDial).Peer = "carl" }},
 		{"the opener shows another id", pIdentity, func(l *testLogs) { one(l.acceptor, kIn, "").Peer = "carl" }},
 		{"a kill is not noticed", pNoticed, func(l *testLogs) {
@@ -300,23 +304,6 @@ func TestWitnessesThatAreKilledAreExcused(t *testing.T) {
 	v = l.check()
 	require.Empty(t, v.Breaches)
 	require.Equal(t, tally{Excused: 1}, *v.of(pTaken))
-}
-
-// An endpoint that is shutting down may be shown an open, which is then tried
-// again elsewhere: whatever is sent is no business of that half.
-func TestOpenTriedAgainIsJudgedOnce(t *testing.T) {
-	l := goodLogs()
-	l.acceptor = append([]event{
-		{T: 1*sec + 10, P: 1, E: 1, K: kIn, Session: testID, Role: roleAcceptor, Peer: "anna"},
-		{T: 1*sec + 20, P: 1, E: 1, K: kBegin, Call: 0, Op: opShutdown},
-	}, l.acceptor...)
-	l.dialer = append(l.dialer, event{T: 2 * sec, K: kBegin, Call: 8, Op: opReceiveSignal, Session: testID, Role: roleOpener},
-		event{T: 2 * sec, K: kEnd, Call: 8, Op: opReceiveSignal, Session: testID, Role: roleOpener, N: []uint64{0}})
-	l.acceptor = append(l.acceptor, event{T: 2 * sec, P: 1, K: kBegin, Call: 8, Op: opSignal, Limit: sec, Session: testID, Role: roleAcceptor, N: []uint64{0}},
-		event{T: 2 * sec, P: 1, K: kEnd, Call: 8, Op: opSignal, Session: testID, Role: roleAcceptor})
-	v := l.check()
-	require.Len(t, v.Breaches, 1, "%+v", v.Breaches)
-	require.Contains(t, v.Breaches[0].Text, "shutdown, has not returned") // nor has it, here
 }
 
 func TestCrossedClosesKeepEachItsOwn(t *testing.T) {
