@@ -158,19 +158,27 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 	if err := r.baseline(ctx); err != nil {
 		return false, err
 	}
-	if err := r.all(ctx, chosen, max(1, o.jobs), func(m *mutant) {
+	var tried []*mutant
+	err = r.all(ctx, chosen, max(1, o.jobs), func(m *mutant) {
+		tried = append(tried, m)
 		if m.Fate == survived || o.only > 0 {
 			fmt.Fprintf(out, "%s %s:%d (%d) %s\n%s", m.Fate, m.File, m.Line, m.Number, m.Key(), m.Diff())
 		}
 		if o.only > 0 {
 			fmt.Fprintf(out, "%s", m.output)
 		}
-	}); err != nil {
+	})
+	if err != nil && ctx.Err() == nil {
 		return false, err
 	}
-	res := summarize(chosen, explained)
+	slices.SortFunc(tried, func(a, b *mutant) int { return a.Number - b.Number })
+	res := summarize(tried, explained)
 	res.print(out, time.Since(began))
-	full := len(chosen) == len(all)
+	if err != nil {
+		fmt.Fprintln(out, "interrupted: these are not all")
+		ok = false
+	}
+	full := len(tried) == len(all)
 	if full && o.dir == "" {
 		for _, key := range res.stale(explained, p.files) {
 			fmt.Fprintf(out, "explained, but no survivor: %s\n", key)
@@ -178,7 +186,7 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 		}
 	}
 	if o.json != "" {
-		b, err := json.MarshalIndent(chosen, "", "\t")
+		b, err := json.MarshalIndent(tried, "", "\t")
 		if err != nil {
 			return false, err
 		}
