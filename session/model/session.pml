@@ -583,13 +583,13 @@ proctype Run(bit s) {
 	:: atomic { x[s].st == draining && x[s].ackWritten && x[s].todo == nothing && BUG != 7 && DUE ->
 		late = 1;
 		abort(peer_close, x[s].pending) }
-	:: atomic { x[s].st == closed && x[s].finWritten && !x[s].finRead && BUG != 16 && DUE ->
+	:: atomic { x[s].st == closed && x[s].finWritten && !x[s].finRead && !x[s].finished && BUG != 16 && DUE ->
 		late = 1;
 		tear() }
 
 	/* What ends it from below. */
 	:: atomic { LOSS && !dead -> dead = 1 }
-	:: atomic { dead || (hung[P] && (x[s].st == fresh || x[s].st == opening || x[s].st == incoming || x[s].st == opened) && DUE) ->
+	:: atomic { !x[s].finished && (dead || (hung[P] && (x[s].st == fresh || x[s].st == opening || x[s].st == incoming || x[s].st == opened) && DUE)) ->
 		dead = 1;
 		end(link_lost, 0);
 		x[s].finished = 1 }
