@@ -16,15 +16,18 @@ import (
 type admission struct {
 	limits Limits
 
-	mu     sync.Mutex
-	links  int
-	from   map[netip.Prefix]int // incoming ones by source
-	tokens float64              // handshakes that may begin now without a Retry
-	filled time.Time            // when tokens was reckoned
+	mu    sync.Mutex
+	links int
+	from  map[netip.Prefix]int // incoming ones by source
+	begun pace                 // handshakes that begin without a Retry
 }
 
 func newAdmission(l Limits) *admission {
-	return &admission{limits: l, from: make(map[netip.Prefix]int), tokens: float64(max(l.HandshakesPerSecond, 0))}
+	rate := max(l.HandshakesPerSecond, 1) // negative: never asked
+	return &admission{
+		limits: l, from: make(map[netip.Prefix]int),
+		begun: pace{burst: rate, every: time.Second / time.Duration(rate)},
+	}
 }
 
 // source is what counts as one address: an IPv4 address, or an IPv6 /64, which
@@ -83,12 +86,11 @@ func (a *admission) free(src netip.Prefix) {
 }
 
 // mustProve reports whether a newcomer must prove its address with a Retry
-// first: a token bucket, emptied by handshakes. The second half of the places,
+// first: those do that come above the pace. The second half of the places,
 // of its address and in all, is only for those who have: whoever forges
 // addresses cannot take the last one from a peer that is really there.
 func (a *admission) mustProve(now time.Time, src netip.Prefix) bool {
-	rate := float64(a.limits.HandshakesPerSecond)
-	if rate < 0 {
+	if a.limits.HandshakesPerSecond < 0 {
 		return false
 	}
 	a.mu.Lock()
@@ -96,15 +98,7 @@ func (a *admission) mustProve(now time.Time, src netip.Prefix) bool {
 	if halfFull(a.links, a.limits.Links) || halfFull(a.from[src], a.limits.LinksPerAddress) {
 		return true
 	}
-	if !a.filled.IsZero() {
-		a.tokens = min(rate, a.tokens+rate*now.Sub(a.filled).Seconds())
-	}
-	a.filled = now
-	if a.tokens < 1 {
-		return true
-	}
-	a.tokens--
-	return false
+	return !a.begun.take(now)
 }
 
 func halfFull(n, limit int) bool { return limit > 0 && n >= (limit+1)/2 }

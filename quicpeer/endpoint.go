@@ -47,7 +47,7 @@ type Endpoint struct {
 	owned      bool       // socket is ours to close
 	udp        *udpSocket // as QUIC uses it; nil if it is of another kind
 	faults     *socketFaults
-	qlogs      seldom // how often it is logged that there are none
+	qlogs      *seldom // how often it is logged that there are none
 	families   families
 	transport  *quic.Transport
 	listener   *quic.Listener
@@ -114,7 +114,7 @@ func listen(pc net.PacketConn, owned bool, c *Config) (*Endpoint, error) {
 		config: config, log: limitLog(config.Logger), identity: config.Identity,
 		socket: pc, owned: owned, families: familiesOf(pc.LocalAddr()),
 		faults:    newSocketFaults(config.Logger),
-		qlogs:     seldom{every: faultLogEvery},
+		qlogs:     newSeldom(1, faultLogEvery),
 		admission: newAdmission(config.Limits),
 		ended:     make(chan struct{}),
 		links:     make(map[*link]struct{}),

@@ -8,11 +8,11 @@ import (
 )
 
 // What this implementation has chosen: of one kind of line, a log gets so many
-// at once, and then so many a second. An ordinary day stays below that; peers
+// at once, and then one in each interval. An ordinary day stays below that; peers
 // who would fill a disk, or hide something in a flood, get no further.
 const (
-	logBurst     = 100
-	logPerSecond = 1
+	logBurst = 100
+	logEvery = time.Second
 )
 
 // maxLogKinds bounds what is remembered. Kinds are the messages of this
@@ -30,18 +30,11 @@ type limitedLog struct {
 
 type logKinds struct {
 	mu  sync.Mutex
-	all map[string]*logKind // by message
-}
-
-// logKind is a token bucket.
-type logKind struct {
-	tokens     float64
-	filled     time.Time // when tokens was reckoned
-	suppressed uint64    // since the last line that was passed on
+	all map[string]*seldom // by message
 }
 
 func limitLog(l *slog.Logger) *slog.Logger {
-	return slog.New(limitedLog{l.Handler(), &logKinds{all: make(map[string]*logKind)}})
+	return slog.New(limitedLog{l.Handler(), &logKinds{all: make(map[string]*seldom)}})
 }
 
 // Handle passes a line on, or counts it.
@@ -69,26 +62,23 @@ func (l limitedLog) WithGroup(name string) slog.Handler {
 // take decides about one line, and returns how many of its kind were
 // suppressed before it.
 func (l *logKinds) take(message string, now time.Time) (pass bool, suppressed uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k := l.all[message]
-	if k == nil {
-		if len(l.all) >= maxLogKinds {
-			message = "" // all that are too many are one kind
-			k = l.all[message]
-		}
-		if k == nil {
-			k = &logKind{tokens: logBurst, filled: now}
-			l.all[message] = k
-		}
-	}
-	k.tokens = min(logBurst, k.tokens+max(0, now.Sub(k.filled).Seconds())*logPerSecond)
-	k.filled = now
-	if k.tokens < 1 {
-		k.suppressed++
+	n, pass := l.kind(message).next(now, 1)
+	if !pass {
 		return false, 0
 	}
-	k.tokens--
-	suppressed, k.suppressed = k.suppressed, 0
-	return true, suppressed
+	return true, n - 1
+}
+
+func (l *logKinds) kind(message string) *seldom {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.all[message]; !ok && len(l.all) >= maxLogKinds {
+		message = "" // all that are too many are one kind
+	}
+	k, ok := l.all[message]
+	if !ok {
+		k = newSeldom(logBurst, logEvery)
+		l.all[message] = k
+	}
+	return k
 }

@@ -44,7 +44,7 @@ func TestLogIsNotFlooded(t *testing.T) {
 }
 
 func TestLogLimitIsBoundedItself(t *testing.T) {
-	kinds := logKinds{all: make(map[string]*logKind)}
+	kinds := logKinds{all: make(map[string]*seldom)}
 	now := time.Now()
 	passed := 0
 	for i := range 10_000 {

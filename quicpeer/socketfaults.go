@@ -39,8 +39,8 @@ type socketFaults struct {
 	log         *slog.Logger
 	dropped     [problems]atomic.Uint64 // packets not sent
 	failedReads atomic.Uint64
-	sendLog     seldom
-	readLog     seldom
+	sendLog     *seldom
+	readLog     *seldom
 	stopped     chan struct{} // closed when reads shall not be tried again
 	stopOnce    sync.Once
 
@@ -57,7 +57,7 @@ type sendFailure struct {
 
 func newSocketFaults(log *slog.Logger) *socketFaults {
 	return &socketFaults{
-		log: log, sendLog: seldom{every: faultLogEvery}, readLog: seldom{every: faultLogEvery},
+		log: log, sendLog: newSeldom(1, faultLogEvery), readLog: newSeldom(1, faultLogEvery),
 		stopped: make(chan struct{}),
 		last:    make(map[netip.AddrPort]sendFailure),
 		dials:   make(map[netip.AddrPort]map[*dialWatch]struct{}),
@@ -188,26 +188,4 @@ func (f *socketFaults) fill(s SocketStats) SocketStats {
 	}
 	s.FailedReads = f.failedReads.Load()
 	return s
-}
-
-// seldom says when to log something that may happen all the time: at once, and
-// then once in a while, with how often it has happened. Safe for concurrent use.
-type seldom struct {
-	every time.Duration
-
-	mu     sync.Mutex
-	last   time.Time // when it was logged; zero: never
-	silent uint64    // how often it has happened since
-}
-
-// next counts n more, and returns how many to log, if it is time.
-func (s *seldom) next(now time.Time, n uint64) (uint64, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.silent += n
-	if !s.last.IsZero() && now.Sub(s.last) < s.every {
-		return 0, false
-	}
-	n, s.last, s.silent = s.silent, now, 0
-	return n, true
 }

@@ -72,7 +72,7 @@ func TestFaultsAreBounded(t *testing.T) {
 			require.NoError(t, f.notSent(syscall.ENOBUFS, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: i}, 1, 0, nil))
 			require.LessOrEqual(t, len(f.last), maxFailedAddrs)
 		}
-		s := seldom{every: time.Second}
+		s := newSeldom(1, time.Second)
 		for range 1000 {
 			if n, ok := s.next(time.Now(), 2); ok {
 				require.Contains(t, []uint64{2, 200}, n)
