@@ -2,7 +2,6 @@ package datagram
 
 import (
 	"bytes"
-	"slices"
 	"time"
 )
 
@@ -23,6 +22,9 @@ const (
 	// reassemblyPage is how much memory is taken at once for an incomplete message: it follows the bytes that arrive, not
 	// the length that announces them. Otherwise a fragment of one byte would cost 64 KiB.
 	reassemblyPage = 4 << 10
+	// reassemblyShare is the part of a message, one in so many, that must have arrived before the memory of all of it is
+	// taken. From then on its bytes are written where they stay; a peer that stops there had to send that part.
+	reassemblyShare = 4
 )
 
 // reassembly holds the incomplete messages of a flow.
@@ -37,7 +39,8 @@ type incomplete struct {
 	id    uint64
 	since time.Time
 	total int      // its full length
-	pages [][]byte // of reassemblyPage bytes, the last one shorter; nil where nothing has arrived
+	pages [][]byte // at first: of reassemblyPage bytes, the last one shorter; nil where nothing has arrived
+	data  []byte   // then, in their place: the message
 	have  []span   // disjoint, not adjacent, in order
 	got   int      // bytes in have
 }
@@ -79,7 +82,7 @@ func (f *Flow) reassemble(now time.Time, fragment Fragment) {
 	case addComplete:
 		r.remove(i)
 		r.finished.mark(p.id)
-		f.deliver(p.whole())
+		f.deliver(p.data)
 	}
 	f.noteAssembling()
 }
@@ -202,6 +205,9 @@ func (p *incomplete) add(fragment Fragment) addResult {
 		copy(p.have[first+1:], p.have[first:])
 		p.have[first] = merged
 	}
+	if p.data == nil && p.got*reassemblyShare >= p.total {
+		p.gather()
+	}
 	if p.got == p.total {
 		return addComplete
 	}
@@ -210,6 +216,10 @@ func (p *incomplete) add(fragment Fragment) addResult {
 
 // write puts bytes where they belong.
 func (p *incomplete) write(from int, b []byte) {
+	if p.data != nil {
+		copy(p.data[from:], b)
+		return
+	}
 	for len(b) > 0 {
 		i := from / reassemblyPage
 		if p.pages[i] == nil {
@@ -222,6 +232,9 @@ func (p *incomplete) write(from int, b []byte) {
 
 // equal compares bytes with those that have arrived at the same place.
 func (p *incomplete) equal(from int, b []byte) bool {
+	if p.data != nil {
+		return bytes.Equal(p.data[from:from+len(b)], b)
+	}
 	for len(b) > 0 {
 		have := p.pages[from/reassemblyPage][from%reassemblyPage:]
 		n := min(len(have), len(b))
@@ -233,10 +246,15 @@ func (p *incomplete) equal(from int, b []byte) bool {
 	return true
 }
 
-// whole is the message once it is complete.
-func (p *incomplete) whole() []byte {
+// gather puts what is in pages together.
+func (p *incomplete) gather() {
 	if len(p.pages) == 1 {
-		return p.pages[0]
+		p.data, p.pages = p.pages[0], nil
+		return
 	}
-	return slices.Concat(p.pages...)
+	p.data = make([]byte, p.total)
+	for i, page := range p.pages {
+		copy(p.data[i*reassemblyPage:], page)
+	}
+	p.pages = nil
 }

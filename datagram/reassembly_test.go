@@ -229,5 +229,8 @@ func TestReassemblyAcrossPages(t *testing.T) {
 		bad := strings.Repeat("\x00", 2)
 		f.add(1, size, size-2, bad, "contradicts in the last page")
 		f.wantDrops("that one only", map[Reason]uint64{ReasonContradiction: 1})
+		f.add(2, size, 0, want[:10], "a little")
+		f.add(2, size, 8, bad, "contradicts in the first page")
+		f.wantDrops("that one, too", map[Reason]uint64{ReasonContradiction: 2})
 	}
 }
