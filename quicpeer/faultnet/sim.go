@@ -224,12 +224,13 @@ func (s *Sim) Mend(from, to netip.AddrPort) {
 }
 
 // Rebind gives a host another outside address, as a NAT does that has forgotten
-// it. What others send to its last one is lost.
+// it. What others send to its last one is lost. An address that another host has
+// is taken over.
 func (s *Sim) Rebind(host, public netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	host = unmap(host)
-	delete(s.behind, s.outside(host))
+	s.conceal(host)
 	s.expose(host, unmap(public))
 }
 
@@ -255,6 +256,13 @@ func (s *Sim) outside(host netip.AddrPort) netip.AddrPort {
 		return public
 	}
 	return host
+}
+
+// conceal forgets a host's outside address, unless another host has it now.
+func (s *Sim) conceal(host netip.AddrPort) {
+	if outside := s.outside(host); s.behind[outside] == host {
+		delete(s.behind, outside)
+	}
 }
 
 func (s *Sim) expose(host, public netip.AddrPort) {

@@ -145,6 +145,25 @@ func TestSimRebinds(t *testing.T) {
 	})
 }
 
+// An address that was taken over is not lost when its last owner gets another.
+func TestSimTakesAddressesOver(t *testing.T) {
+	inSim(t, Faults{}, func(t *testing.T, s *simNet) {
+		a, b, c := newHost(t, s, addrA), newHost(t, s, addrB), newHost(t, s, addrC)
+		s.Rebind(b.addr, a.addr)
+		c.send(addrA, "one")
+		s.Rebind(a.addr, at("192.0.2.1:1000"))
+		c.send(addrA, "two")
+		require.NoError(t, s.Between(a.addr).RebindServer())
+		c.send(addrA, "three")
+		s.Rebind(c.addr, a.addr)
+		require.NoError(t, s.Between(b.addr).RebindServer())
+		a.send(addrA, "four")
+		b.wantTexts("it has the address", "one", "two", "three")
+		c.wantTexts("now this one has it", "four")
+		a.wantTexts("its address is another's")
+	})
+}
+
 func TestSimSwaps(t *testing.T) {
 	inSim(t, Faults{}, func(t *testing.T, s *simNet) {
 		a, b, c := newHost(t, s, addrA), newHost(t, s, addrB), newHost(t, s, addrC)

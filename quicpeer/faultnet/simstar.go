@@ -87,7 +87,7 @@ func (s *Sim) nextPort(host netip.AddrPort) error {
 		_, isHost := s.hosts[public]
 		_, isOutside := s.behind[public]
 		if next != 0 && !isHost && !isOutside {
-			delete(s.behind, now)
+			s.conceal(host)
 			s.expose(host, public)
 			return nil
 		}
