@@ -12,28 +12,38 @@ import (
 const (
 	// socketBuffer is asked for, so that a burst waits until the relay runs.
 	socketBuffer = 4 << 20
-	// maxFailures in a row, without a packet in between, end the reading of a
-	// socket.
-	maxFailures = 1000
+	// quickFailures is after how many failed reads in a row there are pauses of
+	// failurePause. Most are of one packet each, which nobody took on the other
+	// side, so a client may cause many of them while its server is away.
+	quickFailures = 1000
+	failurePause  = 10 * time.Millisecond
 )
 
 // serve reads a socket until it is closed.
 func (r *Relay) serve(socket *net.UDPConn, take func(*net.UDPConn, netip.AddrPort, []byte)) {
 	_ = socket.SetReadBuffer(socketBuffer) // as much of it as the system allows
 	r.running.Go(func() {
-		buf := make([]byte, 64<<10) // the largest UDP payload fits
-		for failures := 0; failures < maxFailures; failures++ {
-			n, from, err := socket.ReadFromUDPAddrPort(buf)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err != nil {
-				continue // nobody listens on the other side now
-			}
-			failures = 0
-			take(socket, unmap(from), buf[:n])
-		}
+		readAll(socket.ReadFromUDPAddrPort, func(from netip.AddrPort, packet []byte) { take(socket, unmap(from), packet) })
 	})
+}
+
+// readAll reads until the socket is closed. Other errors pass.
+func readAll(read func([]byte) (int, netip.AddrPort, error), take func(netip.AddrPort, []byte)) {
+	buf := make([]byte, 64<<10) // the largest UDP payload fits
+	for failures := 0; ; {
+		n, from, err := read(buf)
+		switch {
+		case err == nil:
+			failures = 0
+			take(from, buf[:n])
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			if failures++; failures > quickFailures {
+				<-time.After(failurePause)
+			}
+		}
+	}
 }
 
 // fromClient takes a packet that came to the front.

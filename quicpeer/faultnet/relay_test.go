@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -237,6 +239,27 @@ func TestRelayForgets(t *testing.T) {
 }
 
 // The relay ends with its context, and Close waits for it.
+// A server that is away for long is found again, and reading that fails for good
+// costs little.
+func TestRelayReadsOnAfterErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const calls = 5 * quickFailures
+		began, n := time.Now(), 0
+		var got []string
+		readAll(func(b []byte) (int, netip.AddrPort, error) {
+			switch n++; n {
+			case calls:
+				return copy(b, "back"), netip.AddrPort{}, nil
+			case calls + 1:
+				return 0, netip.AddrPort{}, &net.OpError{Op: "read", Err: net.ErrClosed}
+			}
+			return 0, netip.AddrPort{}, syscall.ECONNREFUSED
+		}, func(_ netip.AddrPort, packet []byte) { got = append(got, string(packet)) })
+		require.Equal(t, []string{"back"}, got)
+		require.Equal(t, (calls-1-quickFailures)*failurePause, time.Since(began))
+	})
+}
+
 func TestRelayEnds(t *testing.T) {
 	server, a := newUDP(t), newUDP(t)
 	ctx, cancel := context.WithCancel(t.Context())
