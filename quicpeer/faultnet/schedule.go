@@ -43,6 +43,8 @@ func (d Direction) each(f func(Direction) error) error {
 	return fmt.Errorf("faultnet: %v: want ToServer, ToClient or BothWays", d)
 }
 
+func (d Direction) check() error { return d.each(func(Direction) error { return nil }) }
+
 // Network is what a [Schedule] is played on: a [Relay], or clients and a server
 // on a simulated network, [Sim.Between]. Clients are numbered from 0.
 type Network interface {
@@ -111,11 +113,24 @@ func (s Schedule) Check() error {
 		case i > 0 && step.At < s[i-1].At:
 			return fmt.Errorf("faultnet: step %d is at %v, step %d before it at %v: want them in order", i, step.At, i-1, s[i-1].At)
 		}
-		if set, ok := step.Do.(Set); ok {
-			if err := set.Faults.Check(); err != nil {
-				return fmt.Errorf("step %d: %w", i, err)
-			}
+		if err := checkEvent(step.Do); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
 		}
+	}
+	return nil
+}
+
+func checkEvent(e Event) error {
+	switch e := e.(type) {
+	case Set:
+		if err := e.Faults.Check(); err != nil {
+			return err
+		}
+		return e.Direction.check()
+	case Cut:
+		return e.Direction.check()
+	case Mend:
+		return e.Direction.check()
 	}
 	return nil
 }

@@ -73,6 +73,9 @@ func TestScheduleThatMakesNoSense(t *testing.T) {
 		"step 1 is at 1s, step 0 before it at 2s":   {{2 * time.Second, Cut{ToServer}}, {time.Second, Cut{ToServer}}},
 		"step 0 is at -1s, before the beginning":    {{-time.Second, Cut{ToServer}}},
 		"step 0: faultnet: Loss is 2, want a share": {{0, Set{ToServer, Faults{Loss: 2}}}},
+		"step 1: faultnet: direction 0: want":       {{0, Cut{ToServer}}, {0, Cut{}}},
+		"step 0: faultnet: direction 4: want":       {{0, Mend{BothWays + 1}}},
+		"step 0: faultnet: direction 0: want ":      {{0, Set{}}},
 	} {
 		n := &script{began: time.Now()}
 		require.ErrorContains(t, s.Play(t.Context(), n), why)
