@@ -182,6 +182,9 @@ func (l *link) close(loss session.Error) {
 	l.closing = true
 	if l.loss == nil {
 		l.loss = &loss
+		if loss.Cause == session.CauseViolation {
+			l.ep.counters.violations.Add(1)
+		}
 	}
 	l.mu.Unlock()
 	_ = l.conn.CloseWithError(quic.ApplicationErrorCode(loss.Code), loss.Reason)

@@ -191,3 +191,19 @@ func TestDialDoesNotKeepItsOptions(t *testing.T) {
 		o.PeerID = e.ID() // a race, if anybody still looks
 	}
 }
+
+// A link that breaks the protocol in two places at once, or after it was closed,
+// is no second violation.
+func TestLinkIsOneViolation(t *testing.T) {
+	e := listenChat(t, Config{})
+	for _, end := range []func(*link){
+		func(l *link) { l.violation("a second link stream") },
+		func(l *link) { l.close(closed(session.CodeNormal, "done")) },
+	} {
+		l, err := newLink(e, bareDial(t, e), nil, nil)
+		require.NoError(t, err)
+		end(l)
+		l.violation("SETTINGS again")
+		require.EqualValues(t, 1, e.Stats().Violations)
+	}
+}

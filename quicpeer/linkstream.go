@@ -55,7 +55,6 @@ func (l *link) acceptLinkStreams() {
 
 // violation ends the link because the peer broke the protocol on it.
 func (l *link) violation(reason string) {
-	l.ep.counters.violations.Add(1)
 	l.ep.log.Warn("protocol violation", "remote", l.RemoteAddr(), "id", l.peer.ID, "reason", reason)
 	l.close(session.Error{Cause: session.CauseViolation, Code: session.CodeViolation, Reason: reason})
 }
