@@ -2,6 +2,7 @@ package quicpeer
 
 import (
 	"errors"
+	"runtime"
 	"syscall"
 )
 
@@ -41,6 +42,11 @@ var sendProblems = map[syscall.Errno]sendProblem{
 	10065:               problemUnreachable, // WSAEHOSTUNREACH
 	windowsTooLarge:     problemTooLarge,
 }
+
+// seesTooLarge is whether quic-go tells a packet that is too large from a socket
+// that has failed. Where it does not, it looks for no larger packets either.
+const seesTooLarge = runtime.GOOS == "linux" || runtime.GOOS == "android" || runtime.GOOS == "windows" ||
+	runtime.GOOS == "darwin" || runtime.GOOS == "ios"
 
 const (
 	windowsTooLarge  = syscall.Errno(10040) // WSAEMSGSIZE

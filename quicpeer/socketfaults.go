@@ -85,7 +85,7 @@ func (f *socketFaults) notSent(err error, to net.Addr, n, size int, write func()
 	}
 	problem, packets := sendProblems[errno], packetsIn(n, size)
 	f.dropped[problem].Add(packets)
-	if problem == problemTooLarge {
+	if problem == problemTooLarge && seesTooLarge {
 		return err // quic-go looks for the largest packet that can be sent
 	}
 	f.remember(addrPort(to), err, problem)
@@ -96,7 +96,7 @@ func (f *socketFaults) notSent(err error, to net.Addr, n, size int, write func()
 }
 
 // remember keeps the error for lastTo, and ends the dials of that address, unless
-// it is one that sending less would help against.
+// it is one that sending less, or less at once, would help against.
 func (f *socketFaults) remember(to netip.AddrPort, err error, problem sendProblem) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,7 +104,7 @@ func (f *socketFaults) remember(to netip.AddrPort, err error, problem sendProble
 		clear(f.last)
 	}
 	f.last[to] = sendFailure{err, time.Now()}
-	if problem == problemNoBuffer {
+	if problem == problemNoBuffer || problem == problemTooLarge {
 		return
 	}
 	for d := range f.dials[to] {
