@@ -37,7 +37,9 @@ type Limits struct {
 	// /64 of IPv6). Dialed links do not count. Default 64: enough for a
 	// household or a small office behind one address. Each counts for a second
 	// at least, so this bounds the handshakes of an address in a second, too.
-	// Negative: no limit.
+	// Those above it are refused, and the dial fails with CONNECTION_REFUSED.
+	// All dials of an endpoint to one peer share a link, so only programs that
+	// make many endpoints come near that, such as load tests. Negative: no limit.
 	LinksPerAddress int
 	// SessionsPerLink is how many sessions a peer may have open at once on
 	// one link; QUIC's stream limit enforces it (RFC 9000 section 4.6).
