@@ -121,7 +121,8 @@ type Config struct {
 
 	// Logger gets what an operator may want to know. Of one message it gets at
 	// most a hundred lines at once and then one a second, which tells in
-	// "suppressed" how many were left out before it: peers cannot flood it.
+	// "suppressed" how many were left out before it: peers cannot flood it. It is
+	// called from where packets are read and sent, so its handler must not wait.
 	// Nil: silence.
 	Logger *slog.Logger
 	// QLogDir is where a qlog file is written for each connection. Empty: the

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/quic-go/quic-go"
 
@@ -52,12 +50,7 @@ type DialError struct {
 // Error names the address and the cause, without the control characters that
 // may be in what the peer says.
 func (e *DialError) Error() string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return utf8.RuneError
-	}, fmt.Sprintf("quicpeer: dial %s: %v", e.Address, e.Err))
+	return session.Printable(fmt.Sprintf("quicpeer: dial %s: %v", e.Address, e.Err))
 }
 
 // Unwrap returns the cause.

@@ -116,11 +116,13 @@ func (e *Error) Error() string {
 	if e.Err != nil {
 		fmt.Fprintf(&b, ": %v", e.Err) // may quote the peer, too
 	}
-	return printable(b.String())
+	return Printable(b.String())
 }
 
-// printable replaces what could move a cursor or fake a line of a log.
-func printable(s string) string {
+// Printable returns a text of the peer's, such as a reason or a protocol's name,
+// fit for a log or a terminal: what could move a cursor or fake a line is replaced
+// by U+FFFD. [Error] shows what it shows through it.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
