@@ -3,6 +3,7 @@ package integration_test
 import (
 	"bytes"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,16 +18,27 @@ import (
 // The tests of attack_*_test.go see to the bounds of what hostile peers can
 // cost. What they do to a machine is measured by the program in attack/.
 
-// logLines is a logger's output. Only one goroutine of a bubble runs handlers at
-// a time that matter, but the race detector wants to know: slog's handlers lock.
-type logLines struct{ bytes.Buffer }
+// logLines is a logger's output. While lines are counted nobody writes, but that
+// the next one waits for time to pass says nothing to the race detector.
+type logLines struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(b)
+}
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // count waits until the network is quiet, and counts the lines with a text.
 func (l *logLines) count(text string) int {
 	synctest.Wait()
-	return bytes.Count(l.Bytes(), []byte(text))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Count(l.out.Bytes(), []byte(text))
 }
 
 // burst is how many lines of a kind come at once, at most.
