@@ -56,6 +56,12 @@ func (c *promises) opening() {
 		if !rejected || acceptor.offered == 0 || end.Code != acceptor.plan.code(1) || end.Reason != acceptor.plan.reason(1) || !end.Remote {
 			c.broke("rejected, which the acceptor had not said: %v", err)
 		}
+	case errors.As(err, &end) && end.Cause == session.CauseAborted && end.Remote && end.Code == session.CodeViolation:
+		// Rule 2: the peer saw that there is such a stream, by a later one, and
+		// the OPEN, lost again and again, had not come 10 s later.
+		if acceptor.offered > 0 {
+			c.broke("aborted as a violation, and there was none: %v", err)
+		}
 	case errors.As(err, &end) && end.Cause == session.CauseAborted && end.Remote:
 		// An answer, too: an abort overtakes an ACCEPT that was lost, and one
 		// with a REJECT's code follows it when nothing confirms it for 5 s.
