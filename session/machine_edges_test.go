@@ -32,3 +32,22 @@ func TestTornIsRemembered(t *testing.T) {
 		require.True(t, m.reset, name)
 	}
 }
+
+// CLOSE is written once, also if its queue is said to be drained again.
+func TestDrainedTwiceIsOneClose(t *testing.T) {
+	m := newMachine(true)
+	written := 0
+	step := func(in input) {
+		for _, o := range m.step(epoch, &in, nil) {
+			if _, ok := o.frame.(Close); ok && o.kind == outWrite {
+				written++
+			}
+		}
+	}
+	step(input{kind: inStart, frame: Open{}})
+	step(input{kind: inClose, frame: Close{Code: 0x100}, until: epoch.Add(closeTimeout)})
+	step(input{kind: inFlushed, tally: Tally{Sent: 1, End: 1}})
+	step(input{kind: inFlushed, tally: Tally{Sent: 2, End: 2}})
+	require.Equal(t, 1, written)
+	require.EqualValues(t, 1, m.counts.Sent, "as CLOSE has stated")
+}
