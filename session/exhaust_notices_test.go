@@ -6,18 +6,20 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
+
+	"github.com/stretchr/testify/require"
 )
 
 // TestExhaustNotices breaks the machine in every simple way: it does not hear
 // one kind of input, leaves out one kind of output, puts it out twice or too
-// early, forgets one of its fields. TestExhaust must notice each; one that it
-// would not shows that a check is missing, or that the machine does something
-// that nobody needs.
+// early, says something else with it, forgets one of its fields. TestExhaust must
+// notice each; one that it would not shows that a check is missing, or that the
+// machine does something that nobody needs.
 func TestExhaustNotices(t *testing.T) {
 	if raceDetector {
 		t.Skip("it has nothing to find here, and takes long")
 	}
-	within := []bounds{orderly(1, 0, 0), orderly(0, 1, 1), timed(rough(1, 0, 0)), timed(rough(0, 1, 0))}
+	within := []bounds{orderly(1, 0, 0), orderly(0, 1, 1), orderly(1, 0, 1), timed(rough(1, 0, 0)), timed(rough(0, 1, 0))}
 	noticed := func(name string, sabotage func(before machine, in *input, after *machine, out []output) []output) {
 		t.Helper()
 		for _, b := range within {
@@ -61,6 +63,25 @@ func TestExhaustNotices(t *testing.T) {
 		_, ok := o.frame.(CloseAck)
 		return ok
 	}))
+	noticed("answers a reset with its cause", altered(outReset, func(_ *input, after *machine, o *output) { o.code = after.cause.Code }))
+	noticed("late with another code", altered(outReset, func(in *input, after *machine, o *output) {
+		if in.kind == inTimer && after.cause.Remote {
+			o.code = CodeNormal
+		}
+	}))
+	noticed("waits for fewer messages", altered(outSettle, func(_ *input, _ *machine, o *output) { o.tally.Sent = 0 }))
+	noticed("waits for earlier messages", altered(outSettle, func(_ *input, _ *machine, o *output) { o.tally.End /= 2 }))
+	noticed("waits for unknown counts", altered(outSettle, func(_ *input, _ *machine, o *output) { o.unknown = true }))
+	noticed("reports nothing", altered(outWrite, func(_ *input, _ *machine, o *output) {
+		if _, ok := o.frame.(Report); ok {
+			o.frame = Report{}
+		}
+	}))
+	noticed("fails Close with its own cause", altered(outConfirmed, func(_ *input, after *machine, o *output) {
+		if o.cause.Cause != 0 {
+			o.cause = after.cause
+		}
+	}))
 	fields := reflect.TypeFor[machine]()
 	for i := range fields.NumField() {
 		name := fields.Field(i).Name
@@ -72,6 +93,27 @@ func TestExhaustNotices(t *testing.T) {
 			field(after, i).Set(field(&before, i))
 			return out
 		})
+	}
+}
+
+// No sabotage makes a machine go in circles, so what looks for them is tried on
+// graphs that have some.
+func TestCirclesAreFound(t *testing.T) {
+	for _, c := range []struct {
+		next [][]uint32 // by state
+		ends bool
+	}{
+		{[][]uint32{{}}, true},
+		{[][]uint32{{1, 2, 2}, {2}, {}}, true},
+		{[][]uint32{{0}}, false},
+		{[][]uint32{{1}, {2, 3}, {1}, {}}, false},
+	} {
+		g := graph{worlds: make([]world, len(c.next))}
+		for _, next := range c.next {
+			g.next = append(g.next, next...)
+			g.ranges = append(g.ranges, uint32(len(g.next)))
+		}
+		require.Equal(t, c.ends, g.ends(), "%v", c.next)
 	}
 }
 
@@ -99,6 +141,17 @@ func twice(what func(output) bool) func(machine, *input, *machine, []output) []o
 	return func(_ machine, _ *input, _ *machine, out []output) []output {
 		if i := slices.IndexFunc(out, what); i >= 0 {
 			return slices.Insert(out, i, out[i])
+		}
+		return out
+	}
+}
+
+func altered(kind outputKind, alter func(*input, *machine, *output)) func(machine, *input, *machine, []output) []output {
+	return func(_ machine, in *input, after *machine, out []output) []output {
+		for i := range out {
+			if out[i].kind == kind {
+				alter(in, after, &out[i])
+			}
 		}
 		return out
 	}

@@ -133,7 +133,7 @@ func exhaustBounds() []bounds {
 		}
 	}
 	return []bounds{
-		orderly(0, 0, 0), timed(rough(0, 0, 0)), orderly(2, 0, 0), orderly(0, 2, 0), orderly(1, 1, 0), orderly(0, 1, 1),
+		orderly(0, 0, 0), timed(rough(0, 0, 0)), orderly(2, 0, 0), orderly(0, 2, 0), orderly(1, 1, 0), orderly(0, 1, 1), orderly(1, 0, 1),
 		rough(1, 0, 0), rough(0, 2, 0), timed(again(rough(1, 0, 0))), timed(rough(0, 1, 0)), timed(rough(2, 0, 0)),
 	}
 }

@@ -96,7 +96,9 @@ type effect struct {
 	frame        uint16
 	code         uint8
 	failed       bool // there is a cause
+	unknown      bool
 	sent, arrive uint8
+	end          uint8
 }
 
 // input makes the input that a key stands for.
@@ -169,8 +171,8 @@ func (c *cast) play(id uint32, k inputKey) *stepResult {
 	r := &stepResult{machine: number, err: err, effects: make([]effect, len(out))}
 	for i, o := range out {
 		r.effects[i] = effect{
-			kind: o.kind, code: c.codeID(o.code), failed: o.cause.Cause != 0,
-			sent: uint8(o.tally.Sent), arrive: uint8(o.tally.Received),
+			kind: o.kind, code: c.codeID(o.code), failed: o.cause.Cause != 0, unknown: o.unknown,
+			sent: uint8(o.tally.Sent), arrive: uint8(o.tally.Received), end: uint8(o.tally.End),
 		}
 		if o.kind == outWrite {
 			r.effects[i].frame = c.frameID(o.frame)

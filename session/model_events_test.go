@@ -242,6 +242,9 @@ func (md *model) carryOut(w *world, side uint8, e *effect) error {
 		if !s.flow || s.settle != notSettling {
 			return fmt.Errorf("waits for stragglers out of turn")
 		}
+		if is := peer.tally(0).tally(); e.unknown || uint64(e.sent) != is.Sent || uint64(e.end) != is.End {
+			return fmt.Errorf("waits for %d messages, the last in %d (unknown: %v), when it is %d and %d", e.sent, e.end, e.unknown, is.Sent, is.End)
+		}
 		s.settle = settling
 	case outCause:
 		s.knows = true
