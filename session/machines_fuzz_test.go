@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -195,8 +196,9 @@ func (p *machinePair) step(i int, in input) error {
 	if err := s.history.step(before, s.m, out); err != nil {
 		return err
 	}
-	if s.m.cause.Cause == CauseViolation && !other.claimed && s.m.opened {
-		return fmt.Errorf("side %d calls an honest peer a violator: %s", i, s.m.cause.Reason)
+	caused := s.m.opened && s.m.cause.Cause == CauseViolation
+	if !other.claimed && (caused || !s.claimed && blames(&in, out)) {
+		return fmt.Errorf("side %d calls an honest peer a violator: %s, then %+v", i, s.m.cause.Reason, in)
 	}
 	for _, o := range out {
 		switch o.kind {
@@ -217,6 +219,14 @@ func (p *machinePair) step(i int, in input) error {
 		}
 	}
 	return nil
+}
+
+// blames reports whether a step found that the peer has broken the protocol,
+// which is the cause only of a session that had none. What else tears a stream
+// is an abort, a reset, or time.
+func blames(in *input, out []output) bool {
+	return (in.kind == inFrame || in.kind == inFIN || in.kind == inFlushed || in.kind == inSettled) &&
+		slices.ContainsFunc(out, func(o output) bool { return o.kind == outReset })
 }
 
 // end lets everything arrive, closes what is open, and checks what is left.
