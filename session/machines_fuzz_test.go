@@ -16,10 +16,11 @@ import (
 // tells the truth is never called a violator, and where both know the totals they
 // know the same; both come to an end.
 func FuzzMachines(f *testing.F) {
-	bye := []byte{doClose, 3, doDeliver | 1, doSettled | 1, 9, doDeliver, doDeliver, doSettled, 0, doDeliver | 1, doDeliver | 1}
+	bye := []byte{doClose, 3, doFlushed, 0, doDeliver | 1, doSettled | 1, 0, doDeliver, doDeliver, doSettled, 0, doDeliver | 1, doDeliver | 1}
 	open := []byte{doDeliver | 1, doAccept | 1, doDeliver}
 	f.Add(append(open, bye...))
-	f.Add(append(append(open, doSignal, doDeliver|1, doTaken|1, doDeliver, doSend, doSend|1, doReport|1, 200, doDeliver), bye...))
+	f.Add(append(append(open, doSignal, doDeliver|1, doTaken|1, doDeliver, doSend, doSend|1, doReport|1, 0, doDeliver), bye...))
+	f.Add(append(open, doSend, doReport|1, 200, doDeliver)) // a lie
 	f.Add([]byte{doClose, 0, doFlushed, 0, doDeliver | 1, doDeliver | 1, doDeliver, doSettled, 0})
 	f.Add(append(open, doClose, 1, doClose|1, 2, doFlushed, 1, doFlushed|1, 77, doDeliver, doDeliver|1, doSettled, 1, doSettled|1, 88, doDeliver, doDeliver|1))
 	f.Add(append(open, doAbort|1, 5, doDeliver, doTime, 200))
