@@ -1,10 +1,13 @@
 package quicpeer
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -62,25 +65,29 @@ func TestRefusedFirstPacketIsSentAgain(t *testing.T) {
 // An endless row of errors is bounded in memory, in log lines, and in calls.
 func TestFaultsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, logged := testFaults(), 0
+		var log bytes.Buffer
+		f := newSocketFaults(slog.New(slog.NewTextHandler(&log, nil)))
+		wantLines := func(n int, what string) {
+			t.Helper()
+			require.Equal(t, n, bytes.Count(log.Bytes(), []byte("\n")), log.String())
+			require.Equal(t, n, strings.Count(log.String(), what), log.String())
+			log.Reset()
+		}
 		began := time.Now()
 		for row := 0; time.Since(began) < time.Minute; row++ {
 			require.True(t, f.again(syscall.ENOMEM, row))
 			require.Less(t, row, 800)
 		}
+		wantLines(6, "reading from the socket fails") // in a minute
 		for i := range 5 * maxFailedAddrs {
 			require.NoError(t, f.notSent(syscall.ENOBUFS, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: i}, 1, 0, nil))
 			require.LessOrEqual(t, len(f.last), maxFailedAddrs)
 		}
-		s := newSeldom(1, time.Second)
-		for range 1000 {
-			if n, ok := s.next(time.Now(), 2); ok {
-				require.Contains(t, []uint64{2, 200}, n)
-				logged++
-			}
+		for range 2000 {
+			require.NoError(t, f.notSent(syscall.ENOBUFS, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1)}, 1, 0, nil))
 			time.Sleep(10 * time.Millisecond)
 		}
-		require.Equal(t, 10, logged)
+		wantLines(2, "packets are not sent") // the first, and one ten seconds later
 
 		stopped := make(chan bool)
 		go func() { stopped <- f.again(syscall.ENOMEM, 1000) }()
