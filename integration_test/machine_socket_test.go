@@ -279,7 +279,7 @@ func TestSendErrorsAreLoss(t *testing.T) {
 		require.Positive(t, sa.Stats().Lost)
 		require.Positive(t, sa.Stats().Local.Sent-sa.Stats().Lost)
 		require.Positive(t, notSent(a.Stats().Socket.NotSent))
-		require.LessOrEqual(t, len(log.all()), 2, "%q", log.all())
+		require.Contains(t, []int{1, 2}, len(log.all()), "%q", log.all())
 	})
 }
 
@@ -453,6 +453,5 @@ func TestSegmentsThatCannotBeCut(t *testing.T) {
 		require.Equal(t, 1, writes)
 		require.Zero(t, a.Stats().Socket.NotSent.Other)
 		require.Zero(t, sa.Stats().Lost)
-
 	})
 }
