@@ -2,6 +2,8 @@ package integration_test
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -101,7 +103,11 @@ func TestQLogDiskFull(t *testing.T) {
 	apart(t, syscall.CLONE_NEWNS, func(t *testing.T) {
 		ctx := within(t, 20*time.Second)
 		dir := t.TempDir()
-		require.NoError(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""))
+		err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
+		if errors.Is(err, fs.ErrPermission) { // a container may have the right to make namespaces alone
+			t.Skipf("no file systems here: %v", err)
+		}
+		require.NoError(t, err)
 		require.NoError(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"))
 		defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()
 		var log safeBuffer
