@@ -22,7 +22,7 @@ import (
 // monotonic clock behind: what is computed from their results jumps when the
 // machine's clock is set.
 var wallClock = []string{
-	"Unix", "UnixMilli", "UnixMicro", "UnixNano", "Round", "Truncate", "Date", "AddDate", "UTC",
+	"Unix", "UnixMilli", "UnixMicro", "UnixNano", "Round", "Truncate", "Date", "AddDate", "UTC", "In",
 }
 
 // wallClockUsers may use them, and say why it does no harm. There are tests of
