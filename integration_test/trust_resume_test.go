@@ -149,7 +149,9 @@ func TestTicketsOpenNoDoor(t *testing.T) {
 		e.SetTrust(certs.IDs(stranger.ID()))
 		before := reached.Load()
 		_, err := dialEarly(t, h, e.addr, ours.resuming(friend))
-		require.Error(t, err)
+		var refused *quic.TransportError
+		require.ErrorAs(t, err, &refused)
+		require.True(t, refused.Remote)
 		n.arrive()
 		require.Equal(t, before, reached.Load())
 		e.wantLinks("nobody", 0)
