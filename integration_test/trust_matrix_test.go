@@ -139,9 +139,11 @@ func (m *matrix) listener(c caller) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		if conn, err = listener.Accept(m.t.Context()); err != nil {
+		accepted, err := listener.Accept(m.t.Context())
+		if err != nil {
 			return
 		}
+		conn = accepted
 		str, err := conn.AcceptStream(m.t.Context())
 		if err == nil {
 			opened.Add(1)
