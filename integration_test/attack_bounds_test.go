@@ -49,9 +49,9 @@ func TestAttackForgedAddressLeavesRoom(t *testing.T) {
 	})
 }
 
-// An opener that resets at once, in the same flight or right after, makes the application work, and no
-// more of that at once than the limit on sessions says: not even when handlers
-// take their time.
+// An opener that resets at once, in the same flight or right after, makes the
+// application work, but no more of that at once than the limit on sessions says:
+// not even when handlers take their time.
 func TestAttackRapidResetIsBoundedByHandlers(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
 		const limit, tries = 16, 1000
@@ -131,13 +131,25 @@ func TestAttackBacklogPlacesComeBack(t *testing.T) {
 	})
 }
 
-// smallWindows is a stack that gives no more flow control credit than it must,
-// and, as nobody reads from it, gives none again.
-func smallWindows() *quic.Config {
+// unreadWindow is the credit of a stream that nobody reads (PROTOCOL.md,
+// "Transport parameters").
+const unreadWindow = 4096
+
+// dialUnread makes a connection that gives no more flow control credit than it
+// must, and, as long as nobody reads from it, gives none again. Its link stream
+// is begun.
+func (h *rawHost) dialUnread(to *peer) (*quic.Conn, *quic.SendStream) {
+	h.t.Helper()
 	c := rawConfig()
-	c.InitialStreamReceiveWindow, c.MaxStreamReceiveWindow = 4096, 4096
-	c.InitialConnectionReceiveWindow, c.MaxConnectionReceiveWindow = 8192, 8192
-	return c
+	c.InitialStreamReceiveWindow, c.MaxStreamReceiveWindow = unreadWindow, unreadWindow
+	c.InitialConnectionReceiveWindow, c.MaxConnectionReceiveWindow = 2*unreadWindow, 2*unreadWindow
+	conn, err := h.transport.Dial(h.t.Context(), to.addr, h.identity.ClientTLS(quicpeer.ALPN, certs.Anyone(), to.addr.String()), c)
+	require.NoError(h.t, err)
+	link, err := conn.OpenUniStream()
+	require.NoError(h.t, err)
+	_, err = link.Write(session.Settings{}.Append(quicvarint.Append(nil, 0)))
+	require.NoError(h.t, err)
+	return conn, link
 }
 
 // A peer that never reads stops its own sessions, and neither calls of the
@@ -146,12 +158,7 @@ func TestAttackPeerThatNeverReads(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
 		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
 		h := n.raw(t, "10.0.0.1:1000")
-		conn, err := h.transport.Dial(t.Context(), b.addr, h.identity.ClientTLS(quicpeer.ALPN, certs.Anyone(), b.addr.String()), smallWindows())
-		require.NoError(t, err)
-		link, err := conn.OpenUniStream()
-		require.NoError(t, err)
-		_, err = link.Write(session.Settings{}.Append(quicvarint.Append(nil, 0)))
-		require.NoError(t, err)
+		conn, _ := h.dialUnread(b)
 		var held []*quicpeer.Session
 		for range 5 {
 			str, err := conn.OpenStream()
@@ -164,8 +171,9 @@ func TestAttackPeerThatNeverReads(t *testing.T) {
 		sFar, rFar := far.open(b)
 		for _, s := range held {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			for err = nil; err == nil; {
-				_, err = s.Ping(ctx) // the link stream's credit goes, too
+			_, err := s.Ping(ctx)
+			for err == nil { // the link stream's credit goes, too
+				_, err = s.Ping(ctx)
 			}
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			cancel()
@@ -175,9 +183,7 @@ func TestAttackPeerThatNeverReads(t *testing.T) {
 			}
 			cancel()
 			for range 10_000 {
-				if err := s.SendWith(t.Context(), make([]byte, 1000), session.SendOptions{Full: datagram.SendDropOldest}); err != nil {
-					require.NoError(t, err)
-				}
+				require.NoError(t, s.SendWith(t.Context(), make([]byte, 1000), session.SendOptions{Full: datagram.SendDropOldest}))
 			}
 		}
 		require.NoError(t, rFar.Send(t.Context(), []byte("hello")), "others are not held up")
@@ -204,15 +210,10 @@ func TestAttackPeerThatNeverReads(t *testing.T) {
 // than its window holds, and then the one for its last PING.
 func TestAttackPingsAreAnsweredFromOnePlace(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
-		const pings, window = 20_000, 4096
+		const pings = 20_000
 		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
 		h := n.raw(t, "10.0.0.1:1000")
-		conn, err := h.transport.Dial(t.Context(), b.addr, h.identity.ClientTLS(quicpeer.ALPN, certs.Anyone(), b.addr.String()), smallWindows())
-		require.NoError(t, err)
-		link, err := conn.OpenUniStream()
-		require.NoError(t, err)
-		_, err = link.Write(session.Settings{}.Append(quicvarint.Append(nil, 0)))
-		require.NoError(t, err)
+		conn, link := h.dialUnread(b)
 		token := func(i int) (t [8]byte) { return [8]byte{byte(i), byte(i >> 8), byte(i >> 16)} }
 		for i := range pings {
 			_, err := link.Write(encode(session.Ping{Token: token(i)}))
@@ -235,7 +236,7 @@ func TestAttackPingsAreAnsweredFromOnePlace(t *testing.T) {
 				last = p.Token == token(pings-1)
 			}
 		}
-		require.Less(t, pongs, 3*window/10, "10 bytes each, and some more while they are read")
+		require.Less(t, pongs, 3*unreadWindow/10, "10 bytes each, and some more while they are read")
 	})
 }
 

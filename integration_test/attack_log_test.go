@@ -1,9 +1,8 @@
 package integration_test
 
 import (
-	"bytes"
 	"log/slog"
-	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,25 +19,14 @@ import (
 
 // logLines is a logger's output. While lines are counted nobody writes, but that
 // the next one waits for time to pass says nothing to the race detector.
-type logLines struct {
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func (l *logLines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(b)
-}
+type logLines struct{ safeBuffer }
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // count waits until the network is quiet, and counts the lines with a text.
 func (l *logLines) count(text string) int {
 	synctest.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return bytes.Count(l.out.Bytes(), []byte(text))
+	return strings.Count(l.String(), text)
 }
 
 // burst is how many lines of a kind come at once, at most.

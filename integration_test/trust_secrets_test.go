@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"encoding/base64"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,22 +89,7 @@ func TestSecretsAreFound(t *testing.T) {
 }
 
 // transcript is everything that was shown, by whoever showed it.
-type transcript struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *transcript) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *transcript) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
+type transcript struct{ safeBuffer }
 
 // writerFunc hides what it writes to from those who print it.
 type writerFunc func([]byte) (int, error)
