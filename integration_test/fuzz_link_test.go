@@ -35,6 +35,26 @@ func FuzzLinkClient(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte) { besiege(t, p, true) })
 }
 
+// Programs get through to the application. If they did not, the two targets would
+// find nothing wrong.
+func TestProgramsReachTheApplication(t *testing.T) {
+	for what, c := range map[string]struct {
+		dialed bool
+		begin  program
+	}{
+		"client": {false, program{0, opBidi, opFrame | opArrive, 0, byte(session.TypeOpen), 0, opApp | opArrive, appAccept, 0}},
+		"server": {true, program{0, opFrame | opArrive, 0, byte(session.TypeAccept), 0}},
+	} {
+		app := besiege(t, slices.Concat(c.begin, program{
+			opFrame | opArrive, 0, byte(session.TypeSignal), 2, 'h', 'i',
+			opDatagram | opArrive, byte(datagram.KindMessage), 0, 3, 'y', 'o', 'u',
+		}), c.dialed)
+		require.Len(t, app.sessions, 1, what)
+		require.Equal(t, [][]byte{[]byte("hi")}, app.sessions[0].signals, what)
+		require.Equal(t, [][]byte{[]byte("you")}, app.sessions[0].messages, what)
+	}
+}
+
 // siege is an endpoint between a hostile peer and an honest one.
 type siege struct {
 	n       *network
@@ -85,7 +105,9 @@ var fuzzIdentities = sync.OnceValue(func() (all [2]*certs.Identity) {
 //     typed error;
 //   - once the hostile peer is gone, no link, session or goroutine of it is left;
 //   - memory follows what was sent, not what was announced.
-func besiege(t *testing.T, p program, dialed bool) {
+//
+// It returns the application, with what has come of it.
+func besiege(t *testing.T, p program, dialed bool) (app *application) {
 	bubble(t, 1, func(t *testing.T, n *network) {
 		allocated := allocatedBytes()
 		b := n.peer(t, "10.0.0.1:1000", quicpeer.Config{Identity: fuzzIdentities()[0]})
@@ -130,7 +152,9 @@ func besiege(t *testing.T, p program, dialed bool) {
 		}
 		s.honest.close()
 		require.Less(t, allocatedBytes()-allocated, siegeMemory+memoryOfDatagram*s.hostile.sent+memoryOfByte*s.hostile.bytes)
+		app = s.app
 	})
+	return app
 }
 
 // allocatedBytes is how much this process has ever allocated.
