@@ -171,7 +171,7 @@ func (c *promises) blame(e, other *side) {
 	}
 }
 
-// messages: what came was sent; and nothing comes on a session that has ended.
+// messages: what came was sent.
 func (c *promises) messages(e, other *side) {
 	for i := range e.got {
 		if i < 0 || i >= other.sent {
