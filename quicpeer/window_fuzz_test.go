@@ -51,7 +51,10 @@ func FuzzWindow(f *testing.F) {
 			// packet heard: a round is at least 5 ms.
 			most = max(most, 2*51*taken+uint64(path.room)+255*taken)
 			require.LessOrEqual(t, limit-seen-base, most+1)
-			require.GreaterOrEqual(t, w.limit(path), seen+base)
+			later := path // packets come, and no credit
+			later.heard += uint64(s[3])
+			require.GreaterOrEqual(t, w.limit(later), seen+base)
+			require.LessOrEqual(t, w.limit(later)-seen-base, most+1)
 		}
 	})
 }
