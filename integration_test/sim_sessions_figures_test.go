@@ -20,6 +20,7 @@ type figures struct {
 	mu                                              sync.Mutex
 	sessions, opened, rejected, aborted             int
 	confirmed, peerFirst, messages, arrived, broken int
+	uncounted                                       int // sides of closed sessions without the totals
 	unopened, unconfirmed                           map[string]int
 	packets                                         faultnet.Counts
 }
@@ -56,6 +57,9 @@ func (f *figures) add(p *pair, broken []string) {
 		f.unopened["no link"]++
 	}
 	for _, e := range p.sides {
+		if e.s != nil && errors.As(e.s.Err(), &end) && end.Cause == session.CauseClosed && !e.s.Stats().Complete {
+			f.uncounted++
+		}
 		f.messages += e.sent
 		f.arrived += len(e.got)
 		how := p.plan.sides[e.who].end
@@ -76,8 +80,8 @@ func (f *figures) add(p *pair, broken []string) {
 }
 
 func (f *figures) String() string {
-	return fmt.Sprintf("%d sessions: %d opened, %d rejected%s; closes: %d confirmed, %d after the peer's%s; %d aborts; %d of %d messages arrived; of %d packets %d dropped, %d harmed; %d promises broken",
-		f.sessions, f.opened, f.rejected, listed(f.unopened), f.confirmed, f.peerFirst, listed(f.unconfirmed), f.aborted, f.arrived, f.messages,
+	return fmt.Sprintf("%d sessions: %d opened, %d rejected%s; closes: %d confirmed, %d after the peer's%s, %d sides without totals; %d aborts; %d of %d messages arrived; of %d packets %d dropped, %d harmed; %d promises broken",
+		f.sessions, f.opened, f.rejected, listed(f.unopened), f.confirmed, f.peerFirst, listed(f.unconfirmed), f.uncounted, f.aborted, f.arrived, f.messages,
 		f.packets.Offered, f.packets.Dropped(), f.packets.Harmed, f.broken)
 }
 

@@ -67,6 +67,7 @@ func TestSessionsUnderFaults(t *testing.T) {
 				delete(f.unopened, "aborted by the peer") // at once: it overtakes the ACCEPT
 				require.Empty(t, f.unopened)
 				require.Empty(t, f.unconfirmed)
+				require.Zero(t, f.uncounted)
 			}
 			if kind.met != nil {
 				require.Positive(t, kind.met(f.packets), "nothing has gone wrong: %+v", f.packets)

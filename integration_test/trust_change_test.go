@@ -15,7 +15,8 @@ import (
 
 // Trust is withdrawn between the moment at which it was asked and the one at
 // which the link comes up, with the peer's OPEN in the first packet behind its
-// handshake. The application never sees it.
+// handshake. The application never sees it: it is tried ten times, as which of
+// the link's goroutines comes first is up to chance.
 func TestRevokedWhileTheHandshakeRuns(t *testing.T) {
 	for range 10 {
 		t.Run("incoming", func(t *testing.T) {
