@@ -220,6 +220,24 @@ func TestRule08WithoutAnIDOnlyLinksThatThisSideDialed(t *testing.T) {
 	})
 }
 
+// Whoever trusts anyone must still get the one that is dialed.
+func TestRule08WithoutAnIDOnlyTheNameThatWasDialed(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+		c := n.peer(t, "10.0.0.3:1000", quicpeer.Config{})
+		b.serve()
+		c.serve()
+		for i, to := range []*peer{b, c, b, c} {
+			s, err := a.dial(to, quicpeer.DialOptions{})
+			require.NoError(t, err)
+			id, _ := s.RemoteID()
+			require.Equal(t, to.ID(), id)
+			a.wantLinks("one each", min(i+1, 2))
+		}
+	})
+}
+
 // The address of a live link leads to another peer now: who is expected
 // decides, not the address.
 func TestRule08AddressOfAnotherPeer(t *testing.T) {
