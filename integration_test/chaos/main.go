@@ -9,14 +9,15 @@
 // first has --seed, the next one more, and so on. The seed decides, whatever
 // the timing, all that is planned: who dials whom and when, what both sides of
 // each session do, which process is killed, stopped or restarted when, for how
-// long, with which keys, and how much of its packets get lost. A round whose promises were broken is played again
-// with the command that is printed. What is not replayed is the scheduling of
-// the machine, and with it which packets cross: a rare race may need several
-// tries.
+// long, with which keys, and how much of its packets get lost. A round whose
+// promises were broken is played again with the command that is printed. What is
+// not replayed is the scheduling of the machine, and with it which packets cross:
+// a rare race may need several tries.
 //
 // The logs of a round are removed once it is checked, unless a promise is
-// broken, or with --keep; --dir says where they are meanwhile. The processes end
-// by themselves when this one does, however it ends.
+// broken, the round could not be played, or with --keep; --dir says where they
+// are meanwhile. The processes end by themselves when this one does, however it
+// ends. An interrupt ends the round, and the summary is of those before it.
 //
 // A promise is checked only where the logs prove something. If the process that
 // would have to bear witness was killed too soon, or got no processor, it is
@@ -73,6 +74,9 @@ var errBroken = errors.New("promises were broken")
 // than a link lasts, and its peers be seen to notice.
 const longRound = 60 * time.Second
 
+// maxEndpoints bounds what one machine is asked for.
+const maxEndpoints = 256
+
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	whole := flags.Duration("for", 2*time.Minute, "how long: rounds begin until then; at least one is played")
@@ -90,14 +94,21 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *processes < 1 || *endpoints < 1 || *processes**endpoints < 2 || *processes**endpoints > 256 {
-		return fmt.Errorf("%d processes with %d endpoints each: want 2 to 256 endpoints", *processes, *endpoints)
-	}
-	if *loss < 0 || *loss > 0.3 {
+	switch {
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q is no flag, and nothing else is expected", flags.Arg(0))
+	case *processes < 1 || *endpoints < 1 || *processes > maxEndpoints || *endpoints > maxEndpoints || *processes**endpoints < 2 || *processes**endpoints > maxEndpoints:
+		return fmt.Errorf("%d processes with %d endpoints each: want 2 to %d endpoints", *processes, *endpoints, maxEndpoints)
+	case !(*loss >= 0 && *loss <= 0.3): // nor NaN
 		return fmt.Errorf("a loss of %v: want 0 to 0.3", *loss)
-	}
-	if *length < time.Second || *pace < time.Millisecond {
+	case *length < time.Second || *pace < time.Millisecond:
 		return fmt.Errorf("a round of %v with a dial each %v: want at least 1s and 1ms", *length, *pace)
+	case *rounds < 0:
+		return fmt.Errorf("%d rounds: want a number above 0, or 0 for no limit", *rounds)
+	case *soak && *whole < shortestSoak:
+		return fmt.Errorf("a soak of %v: want at least %v, of which the beginning does not count", *whole, shortestSoak)
+	case !(*rate >= 1 && *rate <= maxRate):
+		return fmt.Errorf("a rate of %v: want 1 to %v messages a second", *rate, maxRate)
 	}
 	if *seed == 0 {
 		*seed = rand.Uint64N(1 << 48)
@@ -117,21 +128,25 @@ func run(ctx context.Context, args []string) error {
 	}
 	began, total := time.Now(), newVerdict()
 	broken, played := 0, 0
+	var failure error
 	for ; played == 0 || time.Since(began) < *whole && (*rounds == 0 || played < *rounds); played++ {
 		s := shape{Seed: *seed + uint64(played), Round: *length, Processes: *processes, Endpoints: *endpoints, Pace: *pace, Long: *length >= longRound, Loss: *loss}
 		v, err := playRound(ctx, self, filepath.Join(base, fmt.Sprint(s.Seed)), s, *keep)
 		if err != nil {
-			return err
+			failure = err // the rounds before it were played all the same
+			break
 		}
 		total.add(v)
 		broken += len(v.Breaches)
 		fmt.Printf("round %d, seed %d, %v: %s\n", played+1, s.Seed, time.Since(began).Round(time.Second), v.line())
 	}
-	fmt.Print("\n", total.summary(played, *processes, *endpoints))
-	if broken > 0 {
-		return fmt.Errorf("%w: %d times, logs in %s", errBroken, broken, base)
+	if played > 0 {
+		fmt.Print("\n", total.summary(played, *processes, *endpoints))
 	}
-	return nil
+	if broken > 0 {
+		failure = errors.Join(fmt.Errorf("%w: %d times, logs in %s", errBroken, broken, base), failure)
+	}
+	return failure
 }
 
 // playRound plays one round in a folder, and judges it.
@@ -147,7 +162,11 @@ func playRound(ctx context.Context, self, dir string, s shape, keep bool) (*verd
 	}()
 	r := &round{shape: s, self: self, dir: dir}
 	if err := r.play(ctx); err != nil {
-		return nil, fmt.Errorf("seed %d: %w", s.Seed, err)
+		if ctx.Err() != nil { // interrupted
+			return nil, fmt.Errorf("seed %d: %w", s.Seed, err)
+		}
+		remove = false
+		return nil, fmt.Errorf("seed %d, logs in %s: %w", s.Seed, dir, err)
 	}
 	v, err := judgeLogs(dir)
 	if err != nil {

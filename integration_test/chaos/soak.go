@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -32,7 +33,7 @@ type soaking struct {
 	mu       sync.Mutex
 	broken   []string
 	samples  [2][]sample // of the hub, and of the first spoke
-	vanished int
+	returned int         // peers, after they were killed or had left
 }
 
 // The soak's own numbers.
@@ -41,12 +42,15 @@ const (
 	spokeWorkers = 4  // those of each spoke
 	sampleEvery  = 2 * time.Second
 	progress     = time.Minute
-	spokeLife    = 30 * time.Second // mean, of those that vanish
+	spokeLife    = 30 * time.Second // mean, of those that come back
 	soakLoss     = 0.01             // of what these send; they also repeat and delay some
 	// What may be left of the heap, compared with before the load: buffers and
 	// pools of an endpoint that was in use, and caches of the runtime.
 	soakHeapMargin = 6 << 20
 	maxBroken      = 100 // that are kept
+	// Less, and there are too few samples once pools and windows are filled.
+	shortestSoak = 30 * time.Second
+	maxRate      = 1e6
 )
 
 // spokeOrders are what a spoke is told.
@@ -108,7 +112,7 @@ func (k *soaking) run(ctx context.Context) error {
 		k.complain(fmt.Sprintf("after Close: %d goroutines, %d before; %d files, %d before\n%s",
 			base.Goroutines, base.BaseGoroutines, base.Files, base.BaseFiles, stacks()))
 	}
-	return k.tell(quiet, left, used)
+	return k.tell(quiet, left, used, loaded)
 }
 
 func (k *soaking) complain(what string) {
@@ -137,7 +141,7 @@ func (k *soaking) spokeOrders(i int, l *load) (spokeOrders, error) {
 }
 
 // keepSpoke keeps a spoke alive until ctx ends, and then has it end in order.
-// All but the first vanish now and then before.
+// All but the first are killed or leave now and then before, and come back.
 func (k *soaking) keepSpoke(ctx context.Context, i int, o spokeOrders) {
 	defer func() {
 		for _, key := range o.Keys {
@@ -177,7 +181,7 @@ func (k *soaking) keepSpoke(ctx context.Context, i int, o spokeOrders) {
 			return
 		}
 		k.mu.Lock()
-		k.vanished++
+		k.returned++
 		k.mu.Unlock()
 		pause(ctx, between(rand.New(rand.NewPCG(rand.Uint64(), 0)), 10*time.Millisecond, 3*time.Second))
 	}
@@ -256,14 +260,15 @@ func (k *soaking) settle(l *load, quiet sample) sample {
 
 // tell prints what was seen, and returns an error if anything is not flat or
 // does not add up.
-func (k *soaking) tell(quiet, left sample, cpu float64) error {
+func (k *soaking) tell(quiet, left sample, cpu float64, loaded time.Duration) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	fmt.Printf("\n%v, %.0f %% of one core; %d times a peer vanished and came back\n", k.length, 100*cpu, k.vanished)
+	fmt.Printf("\n%v, %.0f %% of one core; %d times a peer was killed, or left, and came back\n", loaded.Round(time.Second), 100*cpu, k.returned)
+	var few error
 	for i, who := range []string{"the hub", "the first spoke"} {
-		steady := steadyPart(k.samples[i], k.length)
+		steady := steadyPart(k.samples[i], loaded)
 		if len(steady) < 5 {
-			k.broken = append(k.broken, fmt.Sprintf("%s was sampled only %d times: nothing follows", who, len(steady)))
+			few = errors.Join(few, fmt.Errorf("%s was sampled only %d times once it was warm: nothing follows", who, len(steady)))
 			continue
 		}
 		last := k.samples[i][len(k.samples[i])-1]
@@ -281,20 +286,25 @@ func (k *soaking) tell(quiet, left sample, cpu float64) error {
 	fmt.Printf("\nafter the load the hub has %d goroutines (%d before), %d files (%d), %d KiB of heap (%d), %d sessions, %d links\n",
 		left.Goroutines, quiet.Goroutines, left.Files, quiet.Files, left.Heap>>10, quiet.Heap>>10, left.Sessions, left.Links)
 	if len(k.broken) == 0 {
-		fmt.Println("everything is flat, and all counts add up")
-		return nil
+		if few == nil {
+			fmt.Println("everything is flat, and all counts add up")
+		}
+		return few
 	}
 	for _, b := range k.broken {
 		fmt.Println("BROKEN:", b)
 	}
-	return fmt.Errorf("%w: %d times", errBroken, len(k.broken))
+	return errors.Join(fmt.Errorf("%w: %d times", errBroken, len(k.broken)), few)
 }
 
 // steadyPart leaves out the time in which pools and windows fill.
 func steadyPart(samples []sample, length time.Duration) []sample {
 	warm := max(length/10, 10*time.Second)
 	i := slices.IndexFunc(samples, func(s sample) bool { return s.At >= warm })
-	return samples[max(i, 0):]
+	if i < 0 {
+		return nil
+	}
+	return samples[i:]
 }
 
 // spokeMain is what a spoke does: two endpoints that echo, the first of which

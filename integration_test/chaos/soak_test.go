@@ -45,6 +45,14 @@ func TestWhatGrowsIsFound(t *testing.T) {
 	require.Equal(t, []string{"links"}, grown(sample{Links: 1}))
 }
 
+// The beginning does not count, and where there is no more, nothing does.
+func TestSteadyPartLeavesTheBeginningOut(t *testing.T) {
+	all := steady(sample{})
+	require.Equal(t, 10*time.Second, steadyPart(all, time.Minute)[0].At)
+	require.Equal(t, 50*time.Second, steadyPart(all, 500*time.Second)[0].At)
+	require.Empty(t, steadyPart(all[:10], time.Minute))
+}
+
 func TestMedianAndTrend(t *testing.T) {
 	require.EqualValues(t, 3, median([]int64{9, 1, 3}))
 	require.EqualValues(t, 30, trend([]int64{10, 20, 30, 40}))
