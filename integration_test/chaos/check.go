@@ -15,7 +15,7 @@ const (
 	pCalls    = "every call ends in its time"
 	pCause    = "every call on a session that is over returns one cause"
 	pClose    = "Close nil: the peer's session has code and reason"
-	pShutdown = "shutdown confirmed: the peer's session was closed"
+	pShutdown = "shutdown confirmed: the peer's session has code and reason, or closed itself"
 	pWho      = "an end by the peer is one that the peer began"
 	pOwn      = "an end by this side is one that this side began"
 	pLink     = "a link ends only for a reason"
@@ -44,8 +44,8 @@ const (
 	// then the session is over for the side that owes it nothing.
 	finalMargin = 2 * seenMargin
 	// 15 s without an answer to a heartbeat, which comes every 5 s
-	// (session/PROTOCOL.md, section 11).
-	noticeLimit = int64(25 * time.Second / time.Microsecond)
+	// (session/PROTOCOL.md, section 11), and the application's time to log it.
+	noticeLimit = int64(20*time.Second/time.Microsecond) + seenMargin
 	// A link can be lost if its sides were silent for so long: 15 s, less what
 	// a side may have been late itself.
 	lossSilence    = int64(9 * time.Second / time.Microsecond)

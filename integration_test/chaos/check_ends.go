@@ -136,17 +136,27 @@ func (v *verdict) checkClose(s *half) {
 				"Close returned nil to the %s, whose session's cause is %q", s.role, f.Text)
 		}
 		v.seenByPeer(pClose, s, c.end.T, func(o *half, f *outcome) {
-			same := f.Remote && s.began([]string{opClose, opShutdown}, f.Code, f.Reason, false)
-			if s.final != nil && s.final.Err != nil {
-				same = same && f.Code == s.final.Err.Code && f.Reason == s.final.Err.Reason
-			}
-			crossed := !f.Remote && o.began([]string{opClose, opShutdown}, f.Code, f.Reason, false)
+			told, crossed := s.told(o, f)
 			if crossed {
 				v.count("crossed closes")
 			}
-			v.judge(f.Cause == "closed" && (same || crossed), pClose, o.life, id, "Close of the %s returned nil, and the other side got %q", s.role, f.Text)
+			v.judge(told || crossed, pClose, o.life, id, "Close of the %s returned nil, and the other side got %q", s.role, f.Text)
 		})
 	}
+}
+
+// told reports whether the end that the other side got is what this side's close
+// has told it, or else one that the other side began itself.
+func (s *half) told(o *half, f *outcome) (told, byItself bool) {
+	if f.Cause != "closed" {
+		return false, false
+	}
+	closes := []string{opClose, opShutdown}
+	if !f.Remote {
+		return false, o.began(closes, f.Code, f.Reason, false)
+	}
+	same := s.final == nil || s.final.Err == nil || f.Code == s.final.Err.Code && f.Reason == s.final.Err.Reason
+	return same && s.began(closes, f.Code, f.Reason, false), false
 }
 
 func closeFailure(o *outcome) string {
@@ -189,7 +199,8 @@ func (v *verdict) checkReports(s *half) {
 		}
 		v.count("sessions confirmed at a shutdown")
 		v.seenByPeer(pShutdown, s, r.T, func(o *half, f *outcome) {
-			v.judge(f.Cause == "closed", pShutdown, o.life, s.conversation.id, "the shutdown of the %s is confirmed, and the other side got %q", s.role, f.Text)
+			told, byItself := s.told(o, f)
+			v.judge(told || byItself, pShutdown, o.life, s.conversation.id, "the shutdown of the %s is confirmed, and the other side got %q", s.role, f.Text)
 		})
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -186,6 +188,12 @@ func TestBrokenLogsAreBroken(t *testing.T) {
 		}},
 		{"a shutdown is confirmed by a session that was lost", pShutdown, func(l *testLogs) {
 			one(l.acceptor, kFinal, "").Err = lost
+			l.dialer = append(l.dialer, event{T: 9 * sec, K: kReport, Session: testID, Role: roleOpener})
+		}},
+		{"a shutdown is confirmed, and the peer has another code", pShutdown, func(l *testLogs) {
+			f := *one(l.acceptor, kFinal, "").Err
+			f.Code = 0x124
+			one(l.acceptor, kFinal, "").Err = &f
 			l.dialer = append(l.dialer, event{T: 9 * sec, K: kReport, Session: testID, Role: roleOpener})
 		}},
 		{"closed by a peer that did not close", pWho, func(l *testLogs) { l.dialer = without(without(l.dialer, kBegin, opClose), kEnd, opClose) }},
@@ -378,6 +386,31 @@ func TestSilenceIsStopsStallsAndDeath(t *testing.T) {
 	} {
 		require.Equal(t, c.want*sec, l.silence(c.from*sec, c.to*sec), "from %d to %d", c.from, c.to)
 	}
+}
+
+// The last line of a process that was killed may be cut off; no other may.
+func TestLogsMayEndInTheMiddleOfALine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	j, err := newJournal(file, time.Now(), 1, 0)
+	require.NoError(t, err)
+	j.write(event{K: kTick})
+	j.write(event{K: kBye})
+	require.NoError(t, j.close())
+	whole, err := os.ReadFile(file)
+	require.NoError(t, err)
+	read := func(log []byte) (kinds []string, err error) {
+		require.NoError(t, os.WriteFile(file, log, 0o600))
+		err = readEvents(file, func(e event) { kinds = append(kinds, e.K) })
+		return kinds, err
+	}
+	kinds, err := read(whole)
+	require.NoError(t, err)
+	require.Equal(t, []string{kTick, kBye}, kinds)
+	kinds, err = read(whole[:len(whole)-5])
+	require.NoError(t, err)
+	require.Equal(t, []string{kTick}, kinds)
+	_, err = read(whole[5:])
+	require.ErrorContains(t, err, "line 1")
 }
 
 func TestPayloadsTellWhatTheyAre(t *testing.T) {

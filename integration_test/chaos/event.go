@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -172,8 +173,8 @@ func classOf(err error) string {
 }
 
 // A journal writes events to a file: each with one write(2) in append mode, so
-// that what was written before a SIGKILL is there, whole. Safe for concurrent
-// use.
+// that what was written before a SIGKILL is there, and whole but for the last
+// line. Safe for concurrent use.
 type journal struct {
 	began time.Time // when the round began, by this process's monotonic clock
 	p, g  int
@@ -230,22 +231,27 @@ func (j *journal) begin(e event) (end func(event)) {
 
 func (j *journal) close() error { return j.f.Close() }
 
-// readEvents reads a log. A last line that is not whole is an error as well:
-// lines are written with one call.
+// readEvents reads a log. A last line without its end is left out: its process
+// was killed in the middle of write(2), and has not done what comes after it.
 func readEvents(path string, each func(event)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(make([]byte, 64<<10), 4<<20)
-	for n := 1; lines.Scan(); n++ {
+	lines := bufio.NewReader(f)
+	for n := 1; ; n++ {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			return nil
+		}
 		var e event
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+		if err == nil {
+			err = json.Unmarshal(line, &e)
+		}
+		if err != nil {
 			return fmt.Errorf("%s, line %d: %w", path, n, err)
 		}
 		each(e)
 	}
-	return lines.Err()
 }

@@ -51,7 +51,8 @@ func (r *round) play(ctx context.Context) error {
 
 	stagger := time.Duration(0)
 	if d := stream(r.Seed, "end"); d.IntN(2) == 0 { // all at once, or one after another
-		stagger = between(d, time.Millisecond, time.Second)
+		// Together they stay below what a member allows itself.
+		stagger = min(between(d, time.Millisecond, time.Second), endLimit/time.Duration(r.Processes))
 	}
 	errs := make([]error, r.Processes)
 	var wg sync.WaitGroup
@@ -169,7 +170,10 @@ func (r *round) direct(ctx context.Context, p int, end time.Duration) error {
 	}
 	c.sleep(ctx, end-time.Since(r.began))
 	select {
-	case <-c.exited: // before it was told
+	case <-c.exited:
+		if c.err == nil {
+			r.log.write(event{K: kDead, P: p, G: start, Text: "it ended before it was told"})
+		}
 	default:
 		r.log.write(event{K: kTell, P: p, G: start})
 		if !c.end(ctx, 2*endLimit) {
