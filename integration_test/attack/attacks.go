@@ -12,7 +12,9 @@ type attack struct {
 	trusted bool   // the attacker's key is one that the victim trusts
 	prepare func(*attacker, request) error
 	run     func(a *attacker, part int)
-	// promised says what is checked, and check returns what was not kept.
+	// promised says what the library promises then, and check returns what of it
+	// was not kept, as far as that shows from outside. Bounds for all attacks are
+	// in game.go.
 	promised string
 	check    func(*outcome) []string
 }
@@ -43,6 +45,9 @@ type outcome struct {
 	peakLinks int           // of attackers
 	slowClose float64       // seconds
 	closes    uint64
+	logLines  int64   // more than in the half without the attack, at most
+	rounds    int     // that were played
+	seconds   float64 // each attack took
 }
 
 // statsGrowth is by how much the victim's counters grew.
@@ -59,3 +64,7 @@ func (k *kept) want(ok bool, format string, args ...any) {
 
 // linksOfOneAddress is the victim's limit.
 const linksOfOneAddress = 64
+
+// notYet is how much of what was done may still be on its way, or undecided, when
+// an attack ends.
+func notYet(acts uint64) uint64 { return acts/20 + 10 }

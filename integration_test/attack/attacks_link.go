@@ -51,24 +51,32 @@ func linkAttacks() []attack {
 			run:      onLink(100, ping),
 			tried:    "PINGs, whose PONGs are never read",
 			promised: "one PONG waits at most",
+			check:    linkLives,
 		},
 		{
 			name: "goaways", act: "GOAWAY", rate: 20_000, parts: 2, trusted: true,
 			run:      onLink(100, goAway),
 			tried:    "GOAWAYs, each lower than the one before",
 			promised: "logged once",
+			check: func(o *outcome) []string {
+				k := kept(linkLives(o))
+				k.want(o.logLines < 50, "%d lines in the log because of it", o.logLines) // the links', too
+				return k
+			},
 		},
 		{
 			name: "unknown-frames", act: "frame of 1 KB", rate: 5000, parts: 2, trusted: true,
 			run:      onLink(10, func(int) session.Frame { return session.Unknown{Type: 0x3e, Value: make([]byte, 1000)} }),
 			tried:    "frames of unknown types on the link stream",
 			promised: "skipped, not kept",
+			check:    linkLives,
 		},
 		{
 			name: "unknown-frames-large", act: "frame of 64 KB", rate: 50, parts: 2, trusted: true,
 			run:      onLink(1, func(int) session.Frame { return session.Unknown{Type: 0x3e, Value: make([]byte, 64<<10)} }),
 			tried:    "the same, each as long as it may be",
 			promised: "skipped, not kept",
+			check:    linkLives,
 		},
 		{
 			name: "uni-streams", act: "stream", rate: 2000, parts: 2, trusted: true, run: uniStreams,
@@ -87,8 +95,12 @@ func linksCut(o *outcome) []string {
 	var k kept
 	k.want(o.stats.Violations > 0, "no violation was counted")
 	k.want(o.attacker.Cut[session.CodeViolation.String()] > 0, "no link was closed for it: %v", o.attacker.Cut)
+	k.want(o.stats.Violations >= o.attacker.Cut[session.CodeViolation.String()], "%d violations were counted, %v", o.stats.Violations, o.attacker.Cut)
+	k.want(o.attacker.Notes[notCutOff] == 0, "%d links were not closed for it", o.attacker.Notes[notCutOff])
 	return k
 }
+
+const notCutOff = "not cut off"
 
 // noSession keeps every link.
 func noSession(a *attacker, _ int) {
@@ -134,7 +146,7 @@ func linkViolation(b []byte) func(*attacker, int) {
 			select {
 			case <-p.Context().Done():
 			case <-time.After(2 * time.Second):
-				a.note("not cut off")
+				a.note(notCutOff)
 			}
 		}
 	}

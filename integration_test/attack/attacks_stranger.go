@@ -50,6 +50,9 @@ func strangerAttacks() []attack {
 			check: func(o *outcome) []string {
 				k := kept(noLinks(o))
 				k.want(o.stats.Refused > 0, "nobody was refused")
+				// Who is silent keeps its place for 5 s.
+				places := uint64(linksOfOneAddress * o.rounds * (1 + int(o.seconds/5)))
+				k.want(o.attacker.Notes[completeForClient] <= places, "%d had a place, of %d", o.attacker.Notes[completeForClient], places)
 				return k
 			},
 		},
@@ -76,7 +79,7 @@ func strangerAttacks() []attack {
 			tried:    "certificates: none, expired, RSA of 1,024, 8,192 and 16,384 bits, P-224, a chain of 60 KB, one of 15 KB, a trusted peer's without its key",
 			promised: "refused in the handshake, counted where trust was asked; no link",
 			check: func(o *outcome) []string {
-				k := kept(noLinks(o))
+				k := kept(refused(o))
 				k.want(o.stats.Untrusted > 0, "none was counted as untrusted")
 				return k
 			},
@@ -94,8 +97,15 @@ func refused(o *outcome) []string {
 	k := kept(noLinks(o))
 	k.want(o.stats.Untrusted+o.stats.Refused > 0, "nobody was refused")
 	k.want(len(o.attacker.Cut) > 0, "nobody was told")
+	k.want(o.attacker.Notes[notRefused] == 0, "%d were not refused", o.attacker.Notes[notRefused])
 	return k
 }
+
+// Notes of attackers that the checks look at.
+const (
+	completeForClient = "complete for the client"
+	notRefused        = "not refused"
+)
 
 // prepareInitials makes the first packets of as many handshakes as the attack
 // will need, each with a connection id of its own, by catching what a client
@@ -224,7 +234,7 @@ func unfinished(sources int) func(*attacker, int) {
 			conn, err := h.Dial(ctx, a.victim, config, quicConfig())
 			cancel()
 			if err == nil {
-				a.note("complete for the client")
+				a.note(completeForClient)
 				silent := func([]byte) bool { return true }
 				h.conn.drop.Store(&silent) // as if it had vanished
 				_ = conn.CloseWithError(0, "")
@@ -283,7 +293,9 @@ func (a *attacker) handshake(from string, config *tls.Config) {
 		case <-conn.Context().Done():
 			err = context.Cause(conn.Context())
 		case <-ctx.Done():
-			a.note("not refused")
+			if a.ctx.Err() == nil {
+				a.note(notRefused)
+			}
 			_ = conn.CloseWithError(0, "")
 			return
 		}

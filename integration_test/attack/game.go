@@ -30,8 +30,11 @@ const (
 	// logBound is how many lines the log may get in one half of a round: a
 	// hundred at once and one a second of each kind, of which there are eight.
 	logBound = 1000
-	// grossLoss is the honest throughput below which a run fails.
-	grossLoss = 0.5
+	// keptThroughput is the honest throughput below which a run fails, and
+	// grossLoss that of one too short for the former: the machine's other work
+	// makes the two halves differ.
+	keptThroughput, grossLoss = 0.9, 0.5
+	enoughRounds, enoughTime  = 3, 2 * time.Second
 )
 
 // game plays attacks.
@@ -42,7 +45,6 @@ type game struct {
 	honest, newcomer, hostile   string // key files
 	honestID, newcomerID, badID string
 	recovering                  sync.WaitGroup // victims that are watched after their attack
-	mu                          sync.Mutex     // guards the results that recovering writes
 }
 
 func newGame(duration time.Duration, rounds, times, load int) (*game, error) {
@@ -147,7 +149,7 @@ func (g *game) round(ctx context.Context, a attack, r *result, last bool) (witho
 		stay = true
 		g.recovering.Go(func() {
 			defer victim.kill()
-			g.recover(victim, *base.Victim, r)
+			r.recovered = recovers(victim, *base.Victim)
 		})
 	}
 	return without, with, err
@@ -186,33 +188,31 @@ func (g *game) measure(victim, honest *part, do func() (response, error)) (half,
 	return h, nil
 }
 
-// recover watches a victim whose attacker and honest peers have gone without a
+// recovered is what became of a victim after its attack.
+type recovered struct {
+	seconds float64 // until it held what it held before all
+	left    int64   // bytes that it then held more
+	broken  string  // why not, if it did not
+}
+
+// recovers watches a victim whose attacker and honest peers have gone without a
 // word, until it holds what it held in the beginning.
-func (g *game) recover(victim *part, base victimSample, r *result) {
+func recovers(victim *part, base victimSample) recovered {
 	began := time.Now()
 	var s victimSample
 	for time.Since(began) < recoveryLimit {
 		time.Sleep(time.Second)
 		a, err := victim.call(request{Op: "sample", GC: true})
 		if err != nil {
-			g.broken(r, "the victim has died: %v", err)
-			return
+			return recovered{broken: fmt.Sprintf("the victim has died: %v", err)}
 		}
 		s = *a.Victim
 		if s.Goroutines <= base.Goroutines+2 && s.Heap <= base.Heap+leftBound {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			r.RecoverySeconds, r.LeftBytes = time.Since(began).Seconds(), s.Heap-base.Heap
-			return
+			return recovered{seconds: time.Since(began).Seconds(), left: s.Heap - base.Heap}
 		}
 	}
-	g.broken(r, "after %v the victim still holds %d goroutines and %d KiB more than in the beginning", recoveryLimit, s.Goroutines-base.Goroutines, (s.Heap-base.Heap)>>10)
-}
-
-func (g *game) broken(r *result, format string, args ...any) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	r.Broken = append(r.Broken, fmt.Sprintf(format, args...))
+	return recovered{broken: fmt.Sprintf("after %v the victim still holds %d goroutines and %d KiB more than in the beginning",
+		recoveryLimit, s.Goroutines-base.Goroutines, (s.Heap-base.Heap)>>10)}
 }
 
 // growth is by how much counters grew.

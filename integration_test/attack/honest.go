@@ -111,20 +111,18 @@ func (h *honest) dial(ctx context.Context, e *quicpeer.Endpoint) (*quicpeer.Sess
 // made up for: it is missing from the count.
 func (h *honest) steady(rate int) {
 	message := make([]byte, messageSize)
-	for first := true; ; first = false {
+	for {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		s, err := h.dial(ctx, h.first)
 		cancel()
-		if !first {
-			h.mu.Lock()
-			h.now.Lost++
-			h.mu.Unlock()
-		}
 		if err != nil {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
 		h.flow(s, rate, message)
+		h.mu.Lock()
+		h.now.Lost++
+		h.mu.Unlock()
 	}
 }
 
@@ -132,7 +130,7 @@ func (h *honest) flow(s *quicpeer.Session, rate int, message []byte) {
 	last, due := time.Now(), 0.0
 	for range time.Tick(2 * time.Millisecond) {
 		now := time.Now()
-		due = min(due+now.Sub(last).Seconds()*float64(rate), float64(rate)/50) // 20 ms at most
+		due = min(due+now.Sub(last).Seconds()*float64(rate), max(float64(rate)/50, 1)) // 20 ms at most
 		last = now
 		sent := uint64(0)
 		for ; due >= 1; due-- {
