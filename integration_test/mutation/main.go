@@ -15,8 +15,8 @@
 // which is a gap in the tests, or a change that changes nothing. Such ones are
 // named with the reason in explained.txt; they still count as survivors.
 //
-// The exit status is 1 when fewer than --at-least of the mutants are caught, or
-// when an explanation fits no survivor of a full run.
+// The exit status is 1 when fewer than --at-least of the mutants are caught, when
+// none compiles, or when an explanation fits no survivor of a full run.
 //
 // Run it in the module's root.
 package main
@@ -24,6 +24,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -95,6 +96,10 @@ func main() {
 	flag.StringVar(&o.markdown, "markdown", "", "write the survivors to this file, as a table")
 	flag.StringVar(&o.why, "explained", "integration_test/mutation/explained.txt", "file of the survivors that are understood")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "mutation: %q is no flag, and nothing else is expected\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ok, err := run(ctx, o, os.Stdout)
@@ -109,8 +114,15 @@ func main() {
 // run does what the command does. It reports whether enough were caught.
 func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 	p, ok := presets[o.preset]
-	if !ok {
-		return false, fmt.Errorf("no preset %q", o.preset)
+	switch {
+	case !ok:
+		return false, fmt.Errorf("no preset %q: want machine, session or rulings", o.preset)
+	case o.only < 0 || o.sample < 0 || o.jobs < 1:
+		return false, errors.New("--only and --sample must not be negative, and --jobs at least 1")
+	case o.timeout < time.Second:
+		return false, fmt.Errorf("a time limit of %v: want at least 1s", o.timeout)
+	case !(o.atLeast >= 0 && o.atLeast <= 1): // nor NaN
+		return false, fmt.Errorf("a share of %v: want 0 to 1", o.atLeast)
 	}
 	if o.dir != "" {
 		p = preset{dir: o.dir, tests: []testRun{{dir: o.dir}}}
@@ -159,7 +171,7 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 		return false, err
 	}
 	var tried []*mutant
-	err = r.all(ctx, chosen, max(1, o.jobs), func(m *mutant) {
+	err = r.all(ctx, chosen, o.jobs, func(m *mutant) {
 		tried = append(tried, m)
 		if m.Fate == survived || o.only > 0 {
 			fmt.Fprintf(out, "%s %s:%d (%d) %s\n%s", m.Fate, m.File, m.Line, m.Number, m.Key(), m.Diff())
@@ -198,6 +210,9 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 		if err := os.WriteFile(o.markdown, []byte(res.markdown(explained)), 0o644); err != nil {
 			return false, err
 		}
+	}
+	if res.mutants() == 0 && o.only == 0 {
+		return false, errors.New("none of them compiles: nothing was tried")
 	}
 	return ok && (o.only > 0 || res.share() >= o.atLeast), nil
 }

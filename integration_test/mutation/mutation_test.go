@@ -1,10 +1,13 @@
 package main
 
 import (
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -124,6 +127,39 @@ func TestRun(t *testing.T) {
 	require.NotContains(t, out.String(), `survivor p.go:4 (1)`, "without n *= 2")
 	require.Contains(t, readFile(t, "out.md"), "without")
 	require.Contains(t, readFile(t, "out.json"), "a test fails")
+}
+
+// What was not tried is not caught.
+func TestNothingTriedIsNoSuccess(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	require.NoError(t, os.Mkdir("p", 0o755))
+	require.NoError(t, os.WriteFile("go.mod", []byte("module example\n\ngo 1.24\n"), 0o644))
+	require.NoError(t, os.WriteFile("p/p.go", []byte("package p\n\nfunc F() string { return \"a\" + \"b\" }\n"), 0o644))
+	require.NoError(t, os.WriteFile("p/p_test.go", []byte("package p\n\nimport \"testing\"\n\nfunc TestF(t *testing.T) {}\n"), 0o644))
+	o := options{preset: "machine", dir: "p", files: "p.go", jobs: 1, timeout: time.Minute, why: "explained.txt"}
+	ok, err := run(t.Context(), o, io.Discard)
+	require.ErrorContains(t, err, "none of them compiles") // there is no "a" - "b"
+	require.False(t, ok)
+}
+
+func TestOptionsThatMakeNoSense(t *testing.T) {
+	good := options{preset: "machine", jobs: 1, timeout: time.Minute, atLeast: 1, list: true}
+	for want, spoil := range map[string]func(*options){
+		"no preset":               func(o *options) { o.preset = "machines" },
+		"must not be negative":    func(o *options) { o.only = -1 },
+		"not be negative":         func(o *options) { o.sample = -1 },
+		"--jobs at least 1":       func(o *options) { o.jobs = 0 },
+		"want at least 1s":        func(o *options) { o.timeout = 0 },
+		"a share of 95":           func(o *options) { o.atLeast = 95 },
+		"a share of NaN":          func(o *options) { o.atLeast = math.NaN() },
+		"--package needs --files": func(o *options) { o.dir = "session" },
+	} {
+		o := good
+		spoil(&o)
+		_, err := run(t.Context(), o, io.Discard)
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func readFile(t *testing.T, name string) string {

@@ -43,12 +43,9 @@ func (r results) caught() int {
 	return n
 }
 
-// share is the part that was caught, of the mutants that compile.
+// share is the part that was caught, of the mutants that compile; 0 if none does.
 func (r results) share() float64 {
-	if r.mutants() == 0 {
-		return 1
-	}
-	return float64(r.caught()) / float64(r.mutants())
+	return float64(r.caught()) / float64(max(r.mutants(), 1))
 }
 
 func (r results) print(w io.Writer, took time.Duration) {

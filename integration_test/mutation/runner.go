@@ -57,7 +57,8 @@ func (r *runner) baseline(ctx context.Context) error {
 	return nil
 }
 
-// all tries mutants, some at a time, and tells of each when it is done.
+// all tries mutants, some at a time, and tells of each when it is done. It stops
+// early when ctx ends, or one cannot be tried.
 func (r *runner) all(ctx context.Context, mutants []*mutant, jobs int, tell func(*mutant)) error {
 	next := make(chan *mutant)
 	var mu sync.Mutex // guards first, and makes tell's calls follow each other
@@ -77,8 +78,13 @@ func (r *runner) all(ctx context.Context, mutants []*mutant, jobs int, tell func
 			}
 		})
 	}
+	stopped := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return first != nil || ctx.Err() != nil
+	}
 	for _, m := range mutants {
-		if ctx.Err() != nil {
+		if stopped() {
 			break
 		}
 		next <- m
@@ -108,6 +114,10 @@ func (r *runner) try(ctx context.Context, m *mutant, dir string) error {
 	m.Fate = survived
 	for _, t := range r.tests {
 		out, err := output(ctx, 10*time.Minute, ".", "go", append(build, "./"+t.dir)...)
+		if err != nil && ctx.Err() == nil && m.path != "" && !strings.Contains(out, m.File+":") {
+			// No complaint about the file: a full disk, say. It is no mutant's fate.
+			return fmt.Errorf("mutant %d cannot be built: %w\n%s", m.Number, err, out)
+		}
 		if err != nil {
 			m.Fate, m.output = noCompile, out
 			return ctx.Err()
