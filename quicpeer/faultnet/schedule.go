@@ -148,6 +148,8 @@ func (s Schedule) Play(ctx context.Context, n Network) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+		}
+		if ctx.Err() != nil { // also where both were ready
 			return fmt.Errorf("faultnet: before step %d of %d: %w", i, len(s), context.Cause(ctx))
 		}
 		if err := step.Do.on(n); err != nil {

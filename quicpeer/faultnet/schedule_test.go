@@ -59,6 +59,12 @@ func TestScheduleEndsEarly(t *testing.T) {
 		require.Len(t, s.log, 4)
 		require.Equal(t, 2500*time.Millisecond, time.Since(s.began))
 
+		s = &script{began: time.Now()}
+		for range 100 {
+			require.ErrorIs(t, everything.Play(ctx, s), why)
+		}
+		require.Empty(t, s.log, "nothing happens after the end")
+
 		s = &script{began: time.Now(), err: errors.New("no such client")}
 		err := append(everything, Step{time.Hour, RebindServer{}}).Play(t.Context(), s)
 		require.ErrorIs(t, err, s.err)
