@@ -27,9 +27,10 @@ const (
 	memoryBound = 128 << 20
 	// leftBound is what may be left in the heap afterwards, in pools and tables.
 	leftBound = 3 << 20
-	// logBound is how many lines the log may get in one half of a round: a
-	// hundred at once and one a second of each kind, of which there are eight.
-	logBound = 1000
+	// logBound and logPace are how many lines the log may get in one half of a
+	// round, at once and in each second: a hundred, and then one, of each kind,
+	// of which there are eight.
+	logBound, logPace = 1000, 8
 	// keptThroughput is the honest throughput below which a run fails, and
 	// grossLoss that of one too short for the former: the machine's other work
 	// makes the two halves differ.

@@ -90,7 +90,7 @@ func (r *result) judge(a attack, o *outcome) {
 	k := kept(r.Broken)
 	k.want(r.Acts > 0 && r.Packets > 0, "the attacker did nothing: %v", r.Notes)
 	k.want(r.MemoryBytes <= memoryBound*int64(r.Times), "%d MiB of memory", r.MemoryBytes>>20)
-	k.want(r.LogLines <= logBound, "%d lines in the log", r.LogLines)
+	k.want(r.LogLines <= logBound+int64(logPace*r.Seconds), "%d lines in the log", r.LogLines)
 	if r.Times == 1 {
 		least := grossLoss
 		if r.Rounds >= enoughRounds && r.Seconds >= enoughTime.Seconds() {

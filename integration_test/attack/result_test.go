@@ -47,7 +47,7 @@ func TestBoundsThatDoNotHoldAreFound(t *testing.T) {
 	for want, spoil := range map[string]func(*result, *half){
 		"the attacker did nothing":            func(_ *result, h *half) { h.attacker.Acts = 0 },
 		"MiB of memory":                       func(_ *result, h *half) { h.end.PeakRSS = memoryBound + 1 },
-		"lines in the log":                    func(_ *result, h *half) { h.end.LogLines = logBound + 1 },
+		"lines in the log":                    func(_ *result, h *half) { h.end.LogLines = logBound + 3*logPace + 1 },
 		"honest throughput is 89 %":           func(_ *result, h *half) { h.end.Messages = 107_000 },
 		"honest throughput is 49 %":           func(r *result, h *half) { h.end.Messages, r.Rounds = 59_000, 1 },
 		"no honest peer has closed a session": func(_ *result, h *half) { h.honest.Confirmed = 0 },
