@@ -24,10 +24,10 @@
 // excused, and the summary says how often that was.
 //
 // With --soak it is something else: a steady load for as long as --for says,
-// with sessions and links that come and go, and peers that vanish, while
-// goroutines, files, memory and counts are watched in two processes that live
-// through all of it. At the end all of them have to be where they were, and the
-// counts to add up.
+// with sessions and links that come and go, and peers that are killed or leave,
+// while goroutines, files, memory and counts are watched in two processes that
+// live through all of it. At the end all of them have to be where they were, and
+// the counts to add up.
 //
 //	go run ./integration_test/chaos --soak --for 3m
 //
