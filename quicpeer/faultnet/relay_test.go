@@ -238,7 +238,6 @@ func TestRelayForgets(t *testing.T) {
 	require.Len(t, r.sockets, 1)
 }
 
-// The relay ends with its context, and Close waits for it.
 // A server that is away for long is found again, and reading that fails for good
 // costs little.
 func TestRelayReadsOnAfterErrors(t *testing.T) {
@@ -260,6 +259,7 @@ func TestRelayReadsOnAfterErrors(t *testing.T) {
 	})
 }
 
+// The relay ends with its context, and Close waits for it.
 func TestRelayEnds(t *testing.T) {
 	server, a := newUDP(t), newUDP(t)
 	ctx, cancel := context.WithCancel(t.Context())
