@@ -59,7 +59,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("attack", flag.ContinueOnError)
-	only := flags.String("attacks", "", "which `attacks`, by comma; all if empty")
+	only := flags.String("attacks", "", "which `attacks`, by their names, separated by commas; all if empty")
 	duration := flags.Duration("for", 3*time.Second, "how long each half of a round takes")
 	rounds := flags.Int("rounds", 3, "how many rounds each attack has")
 	times := flags.Int("times", 1, "by how much the attackers' rates are multiplied")
@@ -89,6 +89,11 @@ func run(ctx context.Context, args []string) error {
 			fmt.Printf("%-28s %s; %s: %s a second\n", a.name, a.tried, a.act, number(float64(a.rate)))
 		}
 		return nil
+	}
+	if *jsonFile != "" {
+		if _, err := merge(*jsonFile, nil); err != nil { // now, not when all is played
+			return err
+		}
 	}
 	if runtime.GOOS != "linux" {
 		return fmt.Errorf("attacks are played on Linux only, this is %s: it takes 127/8 and the source address of single packets", runtime.GOOS)

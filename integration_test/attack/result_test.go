@@ -107,6 +107,7 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 		{[]string{"--load", "1"}, "want at least 4"},
 		{[]string{"--for", "-1s"}, "want 100ms to 5m"},
 		{[]string{"--for", "1h"}, "want 100ms to 5m"},
+		{[]string{"--json", "result.md"}, "result.md: invalid character"},
 	} {
 		require.ErrorContains(t, run(t.Context(), c.args), c.want, "%v", c.args)
 	}

@@ -83,13 +83,13 @@ func run(ctx context.Context, args []string) error {
 	seed := flags.Uint64("seed", 0, "of the first round; 0: drawn")
 	rounds := flags.Int("rounds", 0, "end after so many rounds; 0: by time alone")
 	length := flags.Duration("round", 75*time.Second, "how long things happen in a round; with 1m or more, stops outlast links")
-	processes := flags.Int("processes", 4, "how many processes")
+	processes := flags.Int("processes", 4, "how many processes; soak: besides the hub")
 	endpoints := flags.Int("endpoints", 3, "how many endpoints each process has")
 	pace := flags.Duration("pace", 500*time.Millisecond, "mean time between the dials of an endpoint")
 	loss := flags.Float64("loss", 0.05, "how much of their packets some processes lose at most; they also repeat and delay some")
 	keep := flags.Bool("keep", false, "keep all logs")
 	soak := flags.Bool("soak", false, "a steady load instead, and whether everything stays flat")
-	rate := flags.Float64("rate", 2000, "soak: messages a second, in all, each way")
+	rate := flags.Float64("rate", 2000, "soak: messages a second that the hub's sessions send, and get back; those of each other process send a tenth")
 	dir := flags.String("dir", os.TempDir(), "where the `folder` for the logs is made")
 	if err := flags.Parse(args); err != nil {
 		return err

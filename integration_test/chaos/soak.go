@@ -27,7 +27,7 @@ import (
 type soaking struct {
 	self, dir string
 	length    time.Duration
-	rate      float64 // messages a second, in all, each way
+	rate      float64 // messages a second of the hub's sessions, each way
 	spokes    int
 
 	mu       sync.Mutex
@@ -39,7 +39,7 @@ type soaking struct {
 // The soak's own numbers.
 const (
 	hubWorkers   = 40 // sessions that the hub has open, about
-	spokeWorkers = 4  // those of each spoke
+	spokeWorkers = 4  // those of each spoke, each at the rate of one of the hub's
 	sampleEvery  = 2 * time.Second
 	progress     = time.Minute
 	spokeLife    = 30 * time.Second // mean, of those that come back
