@@ -135,11 +135,10 @@ func (g *game) round(ctx context.Context, a attack, r *result, last bool) (witho
 	if _, err := hostile.call(request{Op: "ready", Attack: a.name, Address: at.Address, Identity: g.hostile, Rate: a.rate * g.times, For: g.duration}); err != nil {
 		return half{}, half{}, err
 	}
-	time.Sleep(warmUp)
-	without, err = g.measure(victim, honest, func() (response, error) {
-		time.Sleep(g.duration)
-		return response{}, nil
-	})
+	if err := pause(ctx, warmUp); err != nil {
+		return half{}, half{}, err
+	}
+	without, err = g.measure(victim, honest, func() (response, error) { return response{}, pause(ctx, g.duration) })
 	if err != nil {
 		return half{}, half{}, err
 	}
@@ -154,6 +153,16 @@ func (g *game) round(ctx context.Context, a attack, r *result, last bool) (witho
 		})
 	}
 	return without, with, err
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // measure takes samples before and after.
