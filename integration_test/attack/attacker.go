@@ -227,6 +227,7 @@ func (a *attacker) clientTLS() *tls.Config {
 type hostile struct {
 	*quic.Conn
 	a      *attacker
+	host   *host
 	link   *quic.SendStream
 	number atomic.Uint64 // of the next datagram
 }
@@ -240,7 +241,7 @@ func (a *attacker) connect(h *host, config *quic.Config) (*hostile, error) {
 	}
 	a.links.Add(1)
 	context.AfterFunc(conn.Context(), func() { a.ended(context.Cause(conn.Context())) })
-	p := &hostile{Conn: conn, a: a}
+	p := &hostile{Conn: conn, a: a, host: h}
 	if p.link, err = conn.OpenUniStream(); err != nil {
 		return nil, err
 	}

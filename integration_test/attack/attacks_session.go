@@ -315,9 +315,6 @@ func neverAcks(a *attacker, part int) {
 		if p == nil {
 			return
 		}
-		a.mu.Lock()
-		h := a.hosts[len(a.hosts)-1]
-		a.mu.Unlock()
 		for range 5 {
 			if _, err := p.stream(frames(session.Open{Protocol: protoTalk})); err != nil {
 				return
@@ -325,6 +322,6 @@ func neverAcks(a *attacker, part int) {
 		}
 		time.Sleep(50 * time.Millisecond)
 		silent := func([]byte) bool { return true }
-		h.conn.drop.Store(&silent)
+		p.host.conn.drop.Store(&silent)
 	}
 }
