@@ -232,5 +232,12 @@ func TestReassemblyAcrossPages(t *testing.T) {
 		f.add(2, size, 0, want[:10], "a little")
 		f.add(2, size, 8, bad, "contradicts in the first page")
 		f.wantDrops("that one, too", map[Reason]uint64{ReasonContradiction: 2})
+		if size < 4*reassemblyPage {
+			continue // it would be in one piece already
+		}
+		f.add(3, size, 10, want[10:reassemblyPage+10], "in two pages")
+		f.add(3, size, 0, want[:reassemblyPage+10], "the same, and more")
+		f.add(3, size, 20, want[20:reassemblyPage+8]+bad, "contradicts in the second")
+		f.wantDrops("the third", map[Reason]uint64{ReasonContradiction: 3})
 	}
 }
