@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -55,11 +56,31 @@ func TestWhichSendErrorsPass(t *testing.T) {
 }
 
 // Linux refuses a socket's first packet now and then, and not the same one again.
+// What it says then holds.
 func TestRefusedFirstPacketIsSentAgain(t *testing.T) {
 	f, calls := testFaults(), 0
 	require.NoError(t, f.notSent(writeFailure(syscall.EPERM), nil, 1000, 0, func() error { calls++; return nil }))
 	require.Equal(t, 1, calls)
 	require.Zero(t, f.fill(SocketStats{}))
+
+	to := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+	require.NoError(t, f.notSent(writeFailure(syscall.EPERM), to, 1000, 0, func() error { return writeFailure(syscall.ENOBUFS) }))
+	require.Equal(t, NotSentStats{NoBuffer: 1}, f.fill(SocketStats{}).NotSent)
+	require.Equal(t, net.ErrClosed, f.notSent(writeFailure(syscall.EPERM), to, 1000, 0, func() error { return net.ErrClosed }))
+}
+
+// A link that is lost is not blamed on what failed before, or to somebody else.
+func TestLastErrorIsOfItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, to := testFaults(), &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+		before := time.Now()
+		time.Sleep(time.Second)
+		require.NoError(t, f.notSent(syscall.ENETUNREACH, to, 1, 0, nil))
+		require.Equal(t, syscall.ENETUNREACH, f.lastTo(addrPort(to), before))
+		require.NoError(t, f.lastTo(netip.MustParseAddrPort("192.0.2.1:2"), before))
+		time.Sleep(time.Second)
+		require.NoError(t, f.lastTo(addrPort(to), time.Now()))
+	})
 }
 
 // An endless row of errors is bounded in memory, in log lines, and in calls.
