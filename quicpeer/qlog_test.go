@@ -2,6 +2,7 @@ package quicpeer
 
 import (
 	"bytes"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -64,5 +65,31 @@ func TestQLogOnAFullDisk(t *testing.T) {
 		require.NoError(t, f.Close())
 		require.Len(t, told, 1)
 		require.ErrorIs(t, told[0], syscall.ENOSPC)
+	}
+}
+
+// The tokens in a file reset connections, and a client chooses the name of it:
+// it is its owner's alone, and never takes the place of another file.
+func TestQLogFilesAreNew(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "as needed")
+	none := func(err error) { t.Error(err) }
+	f, err := createQLog(dir, "id_server.sqlog", none)
+	require.NoError(t, err)
+	_, err = f.Write([]byte("of this connection"))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.ErrorIs(t, f.file.Close(), os.ErrClosed, "it is closed")
+	_, err = createQLog(dir, "id_server.sqlog", none)
+	require.ErrorIs(t, err, fs.ErrExist)
+	content, err := os.ReadFile(filepath.Join(dir, "id_server.sqlog"))
+	require.NoError(t, err)
+	require.Equal(t, "of this connection", string(content))
+	if runtime.GOOS == "windows" {
+		return // there are no such modes
+	}
+	for path, mode := range map[string]fs.FileMode{dir: 0o700, filepath.Join(dir, "id_server.sqlog"): 0o600} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, mode, info.Mode().Perm(), path)
 	}
 }
