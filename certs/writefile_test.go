@@ -49,6 +49,14 @@ func TestLinksAreFollowed(t *testing.T) {
 	want(t, err == nil && back.ID() == id.ID(), "in the place that the links name: %v", err)
 	wantFiles(t, dir, "keys", "link", "second")
 
+	// Where the folder is a link, too, .. is not that of its path.
+	deep, folder := filepath.Join(dir, "keys", "deep", "sub"), filepath.Join(t.TempDir(), "folder")
+	wantNoError(t, os.MkdirAll(deep, 0o700), "mkdir")
+	wantNoError(t, os.Symlink(deep, folder), "link")
+	wantNoError(t, os.Symlink("../up.key", filepath.Join(deep, "up")), "link")
+	wantNoError(t, id.Save(filepath.Join(folder, "up")), "save")
+	wantFiles(t, filepath.Join(dir, "keys", "deep"), "sub", "up.key")
+
 	lost := filepath.Join(dir, "lost")
 	wantNoError(t, os.Symlink("no/such/peer.key", lost), "link")
 	_, err = LoadOrCreate(lost)
