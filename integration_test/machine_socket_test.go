@@ -345,6 +345,24 @@ func TestLastingSendErrorsEndTheLink(t *testing.T) {
 	})
 }
 
+// An error that is over is not why a link is lost a minute later.
+func TestOldSendErrorIsNotTheCause(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a, bad, _ := n.badPeer(t, "10.0.0.1:1000", false)
+		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+		sa, _ := a.open(b)
+		bad.failWrites(b.addr, syscall.ENETUNREACH, 1)
+		require.NoError(t, sa.Send(t.Context(), []byte("hello?")))
+		n.pass(time.Minute)
+		writes, _ := bad.failed()
+		require.Equal(t, 1, writes)
+		n.cut(b.addr, a.addr)
+		wantOver(t, "nothing comes in", sa, 30*time.Second)
+		end := wantEnd(t, "the link is lost", sa, session.Error{Cause: session.CauseLinkLost})
+		require.NotErrorIs(t, end, syscall.ENETUNREACH)
+	})
+}
+
 // readErrnos are what systems say when there is something else than a packet.
 var readErrnos = []syscall.Errno{
 	syscall.ECONNREFUSED, syscall.ENOMEM, syscall.ENOBUFS, syscall.EINTR, syscall.EAGAIN,
