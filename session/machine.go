@@ -352,7 +352,7 @@ func (s *stepper) fin() {
 
 // finishIfEnded finishes once both sides have ended the stream.
 func (s *stepper) finishIfEnded() {
-	if s.finSent && s.finRead && s.state == StateClosed && !s.finished {
+	if s.finSent && s.finRead {
 		s.finish()
 	}
 }
