@@ -182,6 +182,31 @@ func TestDeadPeer(t *testing.T) {
 	})
 }
 
+// Dials of one address share a handshake. It goes on while one of them waits, and
+// ends with the last.
+func TestHandshakeEndsWithItsLastDial(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		nobody := netUDP("10.0.0.2:1000")
+		dial := func(d time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), d)
+			defer cancel()
+			_, err := a.dialContext(ctx, nobody, quicpeer.DialOptions{})
+			return err
+		}
+		second := make(chan error, 1)
+		go func() { second <- dial(2 * time.Second) }()
+		require.ErrorIs(t, dial(500*time.Millisecond), context.DeadlineExceeded)
+		sent := n.packetsLost()
+		require.ErrorIs(t, <-second, context.DeadlineExceeded)
+		n.arrive()
+		last := n.packetsLost()
+		require.Greater(t, last, sent, "the other one still waits")
+		n.pass(20 * time.Second)
+		require.Equal(t, last, n.packetsLost(), "nobody waits")
+	})
+}
+
 // A link lives while the peer answers, for as long as there is a session.
 func TestHeartbeatsKeepALink(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
