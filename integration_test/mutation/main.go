@@ -3,7 +3,7 @@
 //
 //	go run ./integration_test/mutation                     # every mutant of the session machine
 //	go run ./integration_test/mutation --sample 40 --seed 1 # some of them
-//	go run ./integration_test/mutation --preset rulings     # the decisions around it
+//	go run ./integration_test/mutation --preset links       # decisions about links
 //	go run ./integration_test/mutation --list               # only tell them
 //	go run ./integration_test/mutation --only 17            # one, with its diff
 //
@@ -48,6 +48,10 @@ type preset struct {
 // A testRun is a package whose tests are run, and which of them; all if empty.
 type testRun struct{ dir, run string }
 
+// simulated are the tests of integration_test that take little time.
+const simulated = "^Test(Rule|Trust|Tickets|Revoked|Address|Attack|Dialer|GoAway|Shutdown|Handshake|Crossed|Lost|" +
+	"ConnectionClose|Thousand|Loss|NAT|OneWay|Dead|Heartbeats|Idle|Accepted|Unsupported|Flood|PeerWithout)"
+
 var presets = map[string]preset{
 	// The life cycle of a session.
 	"machine": {
@@ -62,10 +66,10 @@ var presets = map[string]preset{
 		tests: []testRun{{dir: "session"}},
 	},
 	// Decisions about links. Slow: every mutant runs the tests of two packages.
-	"rulings": {
+	"links": {
 		dir:   "quicpeer",
 		files: []string{"connect.go", "dial.go", "link.go", "linkstream.go", "shutdown.go"},
-		tests: []testRun{{dir: "quicpeer"}, {dir: "integration_test", run: "TestRule|TestSim"}},
+		tests: []testRun{{dir: "quicpeer"}, {dir: "integration_test", run: simulated}},
 	},
 }
 
@@ -82,7 +86,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.preset, "preset", "machine", "what to break: machine, session or rulings")
+	flag.StringVar(&o.preset, "preset", "machine", "what to break: machine, session or links")
 	flag.StringVar(&o.dir, "package", "", "folder of another package to break; its own tests are run")
 	flag.StringVar(&o.files, "files", "", "files of it, separated by commas, in place of the preset's")
 	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "mutants at a time")
@@ -116,7 +120,7 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 	p, ok := presets[o.preset]
 	switch {
 	case !ok:
-		return false, fmt.Errorf("no preset %q: want machine, session or rulings", o.preset)
+		return false, fmt.Errorf("no preset %q: want machine, session or links", o.preset)
 	case o.only < 0 || o.sample < 0 || o.jobs < 1:
 		return false, errors.New("--only and --sample must not be negative, and --jobs at least 1")
 	case o.timeout < time.Second:
