@@ -364,17 +364,16 @@ func (s *stepper) await(d time.Duration) {
 }
 
 func (s *stepper) timer() {
-	if s.deadline.IsZero() || s.now.Before(s.deadline) {
+	if s.now.Before(s.deadline) {
 		return
 	}
-	s.deadline = noDeadline
 	switch {
 	case !s.opened:
 		s.violation("no complete OPEN in time")
-	case s.state == StateClosing && !s.closeAcked:
+	case s.state == StateClosing:
 		// A close that times out ends as an abort, with CLOSE's code.
 		s.tear(s.closing.Code, Error{Cause: CauseTimeout, Code: s.closing.Code, Reason: s.closing.Reason, Err: context.DeadlineExceeded})
-	case s.state == StateClosed || s.state == StateClosing || s.state == StateDraining:
+	case s.state == StateClosed || s.state == StateDraining:
 		// The peer owes DONE, or its FIN. Nothing that was promised hangs on
 		// either; only the totals stay incomplete.
 		s.tear(s.cause.Code, s.cause)

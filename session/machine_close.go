@@ -47,7 +47,7 @@ func (s *stepper) settle() {
 // settledNow: the receive side is frozen. If the peer closed, it is told our
 // counts with CLOSE_ACK; if we did, with DONE.
 func (s *stepper) settledNow(t Tally) {
-	if !s.settling || s.state == StateClosed {
+	if !s.settling {
 		return
 	}
 	s.settling, s.settled = false, true
@@ -73,7 +73,7 @@ func (s *stepper) settledNow(t Tally) {
 // ackPeersClose sends CLOSE_ACK once the cause is visible here, the stragglers
 // are in, and our own CLOSE, if there is one, has gone before it.
 func (s *stepper) ackPeersClose() {
-	if !s.peerClosed || !s.settled || s.peerCloseDone || (s.state == StateClosing && !s.closeSent) {
+	if !s.settled || s.state == StateClosing && !s.closeSent {
 		return
 	}
 	if !s.bareFIN && s.counts.Received > s.peer.Sent {
@@ -90,26 +90,25 @@ func (s *stepper) ackPeersClose() {
 	s.endIfDone()
 }
 
-// endIfDone ends our side once our CLOSE (if any) is acknowledged and the
-// peer's (if any) is acknowledged by us, and closes the session when nothing
-// more can be learned.
+// endIfDone ends our side once the peer's close is acknowledged, and our own, if
+// there is one, and closes the session when nothing more can be learned.
 func (s *stepper) endIfDone() {
-	crossed := s.closeSent && s.peerClosed
 	switch {
-	case crossed && s.closeAcked && s.peerCloseDone:
-		s.fin()
-		s.totals = !s.bareFIN
-		s.over(s.cause)
-		s.await(closeTimeout)
-	case crossed && s.finRead && !s.closeAcked && s.peerCloseDone:
-		// The peer has ended its side: it will not acknowledge our CLOSE.
-		s.unacknowledged()
-	case !crossed && s.state == StateDraining && s.peerCloseDone:
+	case !s.peerCloseDone:
+	case !s.closeSent:
 		s.fin()
 		if s.finRead {
 			s.over(s.cause) // no DONE will come; the totals stay incomplete
 		}
 		s.await(closeTimeout)
+	case s.closeAcked:
+		s.fin()
+		s.totals = !s.bareFIN
+		s.over(s.cause)
+		s.await(closeTimeout)
+	case s.finRead:
+		// The peer has ended its side: it will not acknowledge our CLOSE.
+		s.unacknowledged()
 	}
 }
 

@@ -33,21 +33,52 @@ func TestTornIsRemembered(t *testing.T) {
 	}
 }
 
-// CLOSE is written once, also if its queue is said to be drained again.
-func TestDrainedTwiceIsOneClose(t *testing.T) {
+// CLOSE is written once, also if its queue is said to be drained again, and so is
+// CLOSE_ACK, also if the stragglers are said to be in again.
+func TestToldTwiceIsWrittenOnce(t *testing.T) {
 	m := newMachine(true)
-	written := 0
+	written := make(map[FrameType]int)
 	step := func(in input) {
 		for _, o := range m.step(epoch, &in, nil) {
-			if _, ok := o.frame.(Close); ok && o.kind == outWrite {
-				written++
+			if o.kind == outWrite {
+				written[o.frame.FrameType()]++
 			}
 		}
 	}
 	step(input{kind: inStart, frame: Open{}})
+	step(input{kind: inFrame, frame: Accept{}})
 	step(input{kind: inClose, frame: Close{Code: 0x100}, until: epoch.Add(closeTimeout)})
 	step(input{kind: inFlushed, tally: Tally{Sent: 1, End: 1}})
 	step(input{kind: inFlushed, tally: Tally{Sent: 2, End: 2}})
-	require.Equal(t, 1, written)
 	require.EqualValues(t, 1, m.counts.Sent, "as CLOSE has stated")
+	step(input{kind: inFrame, frame: Close{Code: 0x101}})
+	step(input{kind: inSettled})
+	step(input{kind: inSettled})
+	require.Equal(t, map[FrameType]int{TypeOpen: 1, TypeClose: 1, TypeCloseAck: 1}, written)
+}
+
+// After a frame that breaks the protocol nothing else is made of it: the stream is
+// over.
+func TestViolationIsTheEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		before []Frame
+		frame  Frame
+	}{
+		"a second CLOSE":             {[]Frame{Accept{}, Close{}}, Close{}},
+		"signals that were not sent": {[]Frame{Accept{}}, Close{SignalsReceived: 1}},
+		"CLOSE_ACK without a CLOSE":  {[]Frame{Accept{}}, CloseAck{}},
+		"DONE out of place":          {[]Frame{Accept{}}, Done{}},
+		"REPORT of what was not":     {[]Frame{Accept{}}, Report{Received: 1}},
+		"a second ACCEPT":            {[]Frame{Accept{}}, Accept{}},
+	} {
+		m := newMachine(true)
+		m.step(epoch, &input{kind: inStart, frame: Open{}}, nil)
+		for _, f := range c.before {
+			m.step(epoch, &input{kind: inFrame, frame: f}, nil)
+		}
+		out := m.step(epoch, &input{kind: inFrame, frame: c.frame}, nil)
+		require.NotEmpty(t, out, name)
+		require.Equal(t, outFinished, out[len(out)-1].kind, name)
+		require.True(t, m.finished, name)
+	}
 }
