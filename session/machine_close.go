@@ -207,15 +207,11 @@ func (s *stepper) doneRead(f Done) {
 	}
 	s.peer.Received, s.peer.Late, s.peer.Dropped = f.Received, f.Late, f.Dropped
 	s.totals = true
-	s.over(s.cause)
-	s.await(closeTimeout)
+	s.over(s.cause) // its FIN is owed since ours was sent
 }
 
 // finReadNow: the peer has ended its side, between two frames.
 func (s *stepper) finReadNow(in *input) {
-	if s.finRead {
-		return
-	}
 	s.finRead = true
 	switch {
 	case !s.opened:

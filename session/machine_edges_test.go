@@ -1,7 +1,9 @@
 package session
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -60,25 +62,55 @@ func TestToldTwiceIsWrittenOnce(t *testing.T) {
 // After a frame that breaks the protocol nothing else is made of it: the stream is
 // over.
 func TestViolationIsTheEnd(t *testing.T) {
+	accepted := []input{{kind: inStart, frame: Open{}}, {kind: inFrame, frame: Accept{}}}
+	theyClose := append(slices.Clone(accepted), input{kind: inFrame, frame: Close{}})
+	crossed := append(slices.Clone(accepted),
+		input{kind: inClose, frame: Close{}, until: epoch.Add(closeTimeout)}, input{kind: inFlushed},
+		input{kind: inFrame, frame: Close{}}, input{kind: inSettled})
 	for name, c := range map[string]struct {
-		before []Frame
+		before []input
 		frame  Frame
 	}{
-		"a second CLOSE":             {[]Frame{Accept{}, Close{}}, Close{}},
-		"signals that were not sent": {[]Frame{Accept{}}, Close{SignalsReceived: 1}},
-		"CLOSE_ACK without a CLOSE":  {[]Frame{Accept{}}, CloseAck{}},
-		"DONE out of place":          {[]Frame{Accept{}}, Done{}},
-		"REPORT of what was not":     {[]Frame{Accept{}}, Report{Received: 1}},
-		"a second ACCEPT":            {[]Frame{Accept{}}, Accept{}},
+		"a second CLOSE":             {theyClose, Close{}},
+		"signals that were not sent": {accepted, Close{SignalsReceived: 1}},
+		"CLOSE_ACK without a CLOSE":  {accepted, CloseAck{}},
+		"DONE out of place":          {accepted, Done{}},
+		"DONE where closes cross":    {crossed, Done{}},
+		"REPORT of what was not":     {accepted, Report{Received: 1}},
+		"a second ACCEPT":            {accepted, Accept{}},
 	} {
 		m := newMachine(true)
-		m.step(epoch, &input{kind: inStart, frame: Open{}}, nil)
-		for _, f := range c.before {
-			m.step(epoch, &input{kind: inFrame, frame: f}, nil)
+		for _, in := range c.before {
+			m.step(epoch, &in, nil)
 		}
+		require.False(t, m.finished, name)
 		out := m.step(epoch, &input{kind: inFrame, frame: c.frame}, nil)
 		require.NotEmpty(t, out, name)
 		require.Equal(t, outFinished, out[len(out)-1].kind, name)
 		require.True(t, m.finished, name)
 	}
+}
+
+// A close that is confirmed in the last moment still waits for stragglers, and says
+// what it got.
+func TestConfirmedInTheLastMoment(t *testing.T) {
+	m := newMachine(true)
+	end := epoch.Add(closeTimeout)
+	var written []FrameType
+	step := func(now time.Time, in input) {
+		for _, o := range m.step(now, &in, nil) {
+			require.NotEqual(t, outReset, o.kind)
+			if o.kind == outWrite {
+				written = append(written, o.frame.FrameType())
+			}
+		}
+	}
+	step(epoch, input{kind: inStart, frame: Open{}})
+	step(epoch, input{kind: inFrame, frame: Accept{}})
+	step(epoch, input{kind: inClose, frame: Close{}, until: end})
+	step(epoch, input{kind: inFlushed})
+	step(end.Add(-1), input{kind: inFrame, frame: CloseAck{Sent: 1, End: 1}})
+	step(end.Add(1), input{kind: inTimer})
+	step(end.Add(2), input{kind: inSettled})
+	require.Equal(t, []FrameType{TypeOpen, TypeClose, TypeDone}, written)
 }
