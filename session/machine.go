@@ -226,7 +226,7 @@ func (s *stepper) start(in *input) {
 	}
 }
 
-// over ends the session for the application. what became of our close is
+// over ends the session for the application. What became of our close is
 // told once.
 func (s *stepper) over(closeResult Error) {
 	if s.state == StateClosed {

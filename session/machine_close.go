@@ -224,9 +224,9 @@ func (s *stepper) finReadNow(in *input) {
 		// A bare FIN stands for CLOSE(0, ""), with no counts.
 		s.peerClosed, s.bareFIN = true, true
 		s.peersClose(Close{SignalsReceived: s.signalsAcked, SignalsTaken: s.signalsAcked})
-	case s.state == StateClosing && s.peerClosed:
+	case s.state == StateClosing:
 		s.endIfDone()
-	case s.state == StateDraining && s.peerCloseDone:
+	case s.peerCloseDone:
 		s.over(s.cause) // without DONE: the totals stay incomplete
 		s.finishIfEnded()
 	default:

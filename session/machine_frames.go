@@ -17,8 +17,6 @@ func (s *stepper) frameRead(in *input) {
 		return
 	}
 	switch f := in.frame.(type) {
-	case Open, Accept, Reject:
-		s.violation(name + " out of place")
 	case Signal:
 		s.signalRead(f)
 	case SignalAck:
@@ -32,7 +30,7 @@ func (s *stepper) frameRead(in *input) {
 	case Done:
 		s.doneRead(f)
 	default:
-		s.violation(name + " does not belong on a control stream")
+		s.violation(name + " out of place")
 	}
 }
 
@@ -65,7 +63,6 @@ func (s *stepper) firstFrame(f Frame) bool {
 	case Accept:
 		s.answered = true
 		if s.state == StateOpening {
-			s.deadline = noDeadline
 			s.changeState(StateOpen)
 			s.do(outOpened).frame = f
 		} // else our CLOSE has crossed it, and wins
