@@ -17,8 +17,8 @@ type machine struct {
 	state  State
 	opener bool // this side sent the OPEN
 	opened bool // the OPEN is complete: sent, or read
-	// answered: ACCEPT, REJECT or a CLOSE_ACK in their place has been sent
-	// (acceptor) or read (opener).
+	// answered: ACCEPT, or CLOSE_ACK in its place, has been sent (acceptor), or
+	// read, as REJECT may have been (opener).
 	answered bool
 
 	closeSent, closeAcked bool // our own CLOSE
@@ -261,7 +261,7 @@ func (s *stepper) tear(code Code, closeResult Error) {
 }
 
 func (s *stepper) withdraw() {
-	if s.state == StateIncoming && s.opened && !s.answered {
+	if s.state == StateIncoming && s.opened {
 		s.do(outWithdrawn).cause = s.cause
 	}
 }
@@ -302,20 +302,18 @@ func (s *stepper) resetRead(code Code) {
 }
 
 func (s *stepper) accept(in *input) {
-	if s.state != StateIncoming || !s.opened || s.answered {
+	if s.state != StateIncoming || !s.opened {
 		return
 	}
 	s.answered = true
-	s.deadline = noDeadline
 	s.write(in.frame)
 	s.changeState(StateOpen)
 }
 
 func (s *stepper) reject(in *input) {
-	if s.state != StateIncoming || !s.opened || s.answered {
+	if s.state != StateIncoming || !s.opened {
 		return
 	}
-	s.answered = true
 	r := in.frame.(Reject)
 	s.setCause(Error{Cause: CauseRejected, Code: r.Code, Reason: r.Reason, RetryAfter: r.RetryAfter})
 	s.write(r)
@@ -339,7 +337,7 @@ func (s *stepper) signalTaken() {
 	s.signalsTaken++
 	// Once CLOSE_ACK has stated the counts, and once our side has ended, the
 	// peer is told no more.
-	if !s.finSent && !s.peerCloseDone && s.state != StateClosed {
+	if !s.finSent && !s.peerCloseDone {
 		s.write(SignalAck{Taken: s.signalsTaken})
 	}
 }

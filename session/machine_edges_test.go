@@ -114,3 +114,14 @@ func TestConfirmedInTheLastMoment(t *testing.T) {
 	step(end.Add(2), input{kind: inSettled})
 	require.Equal(t, []FrameType{TypeOpen, TypeClose, TypeDone}, written)
 }
+
+// A SIGNAL_ACK that says nothing new tells nobody anything.
+func TestSignalsAreAcknowledgedOnce(t *testing.T) {
+	m := newMachine(true)
+	for _, in := range []input{{kind: inStart, frame: Open{}}, {kind: inFrame, frame: Accept{}}, {kind: inSignal, frame: Signal{}}} {
+		m.step(epoch, &in, nil)
+	}
+	ack := input{kind: inFrame, frame: SignalAck{Taken: 1}}
+	require.Len(t, m.step(epoch, &ack, nil), 1)
+	require.Empty(t, m.step(epoch, &ack, nil))
+}
