@@ -56,6 +56,10 @@ const (
 	longSilence, shortSilence = int64(26 * time.Second / time.Microsecond), int64(8 * time.Second / time.Microsecond)
 	// The heap that may be left: caches of the runtime and of crypto/tls.
 	heapMargin = 16 << 20
+	// How much loss of packets, of both sides together, no live link dies of: in
+	// 15 s three heartbeats come and three echoes, of which one is enough. A
+	// handshake, or an answer within a second, does not bear any.
+	bearable = 0.1
 )
 
 // A tally says how often a promise was checked. Excused are those whose witness

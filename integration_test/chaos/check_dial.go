@@ -74,7 +74,7 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 			from, silence = dial.begin.T-handshakeLimit, handshakeLimit-seenMargin/5
 		}
 		if o.Class == cUnknown || o.Class == cUnreachable {
-			v.judgeLoss(h, c.opener.life, target, h.disturbed(c.opener.life, c.opener.endpoint, target, int(dial.begin.N[1]), from, dial.end.T, silence), pLink, c.id,
+			v.judgeLoss(h, c.opener.life, target, 0, h.disturbed(c.opener.life, c.opener.endpoint, target, int(dial.begin.N[1]), from, dial.end.T, silence), pLink, c.id,
 				"%s, although nothing has befallen the two", o.Text)
 		}
 	}
@@ -108,10 +108,10 @@ func (s *half) leaving(o *outcome, t int64) bool {
 	})
 }
 
-// judgeLoss judges that a link was lost for a reason. If one of its sides loses
-// packets anyway, a loss without another reason is excused.
-func (v *verdict) judgeLoss(h *history, l *life, process int, disturbed bool, promise, session, format string, args ...any) {
-	if !disturbed && (h.lossy(l.p) || h.lossy(process)) {
+// judgeLoss judges that a link was lost for a reason. If its sides together lose
+// more packets than it has to bear, a loss without another reason is excused.
+func (v *verdict) judgeLoss(h *history, l *life, process int, bears float64, disturbed bool, promise, session, format string, args ...any) {
+	if !disturbed && h.loss(l.p)+h.loss(process) > bears {
 		v.excuse(promise)
 		v.count("links lost to loss")
 		return

@@ -97,12 +97,12 @@ func (v *verdict) checkLoss(h *history, s, o *half) {
 		v.excuse(pLink) // killed before it could say that it has the session
 		return
 	}
-	silence := lossSilence
+	silence, bears := lossSilence, bearable
 	if f.Cause == "superseded" || f.Code == 0x06 {
-		silence = supersedeSilence
+		silence, bears = supersedeSilence, 0
 	}
 	from, to := s.asked(), s.ended()
-	v.judgeLoss(h, s.life, o.life.p, h.disturbed(s.life, s.endpoint, o.life.p, o.endpoint, from, to, silence), pLink, id,
+	v.judgeLoss(h, s.life, o.life.p, bears, h.disturbed(s.life, s.endpoint, o.life.p, o.endpoint, from, to, silence), pLink, id,
 		"the %s got %q, although nothing has befallen the two", s.role, f.Text)
 	if f.Cause == "peer restarted" {
 		again := false

@@ -30,7 +30,7 @@ func (v *verdict) checkGone(h *history, l *life) {
 						// What ends later for want of a link, checkLoss judges.
 						v.judge(true, pShort, l, c.id, "")
 					} else if o.final != nil && o.final.Err != nil && o.final.Err.Cause == "link lost" {
-						v.judgeLoss(h, o.life, l.p, h.disturbed(o.life, o.endpoint, l.p, s.endpoint, o.opened, o.ended(), lossSilence), pShort, c.id,
+						v.judgeLoss(h, o.life, l.p, bearable, h.disturbed(o.life, o.endpoint, l.p, s.endpoint, o.opened, o.ended(), lossSilence), pShort, c.id,
 							"%q, while the peer was stopped for %v", o.final.Err.Text, us(length))
 					}
 				}

@@ -122,20 +122,22 @@ func TestGoodLogsAreGood(t *testing.T) {
 	require.Equal(t, 1, v.Figures["messages lost, by complete counts"])
 }
 
+// endBoth has the session end for both in another way.
+func endBoth(l *testLogs, o *outcome) {
+	for _, log := range [][]event{l.dialer, l.acceptor} {
+		for i := range log {
+			if e := &log[i]; e.Err != nil {
+				e.Err = o
+			}
+		}
+		one(log, kFinal, "").Stats = &session.Stats{Local: one(log, kFinal, "").Stats.Local}
+	}
+	l.dialer = without(without(l.dialer, kBegin, opClose), kEnd, opClose)
+}
+
 // Every check fails on a log that breaks its promise.
 func TestBrokenLogsAreBroken(t *testing.T) {
 	lost := &outcome{Class: cSession, Cause: "link lost", Text: "link lost"}
-	endBoth := func(l *testLogs, o *outcome) {
-		for _, log := range [][]event{l.dialer, l.acceptor} {
-			for i := range log {
-				if e := &log[i]; e.Err != nil {
-					e.Err = o
-				}
-			}
-			one(log, kFinal, "").Stats = &session.Stats{Local: one(log, kFinal, "").Stats.Local}
-		}
-		l.dialer = without(without(l.dialer, kBegin, opClose), kEnd, opClose)
-	}
 	for _, c := range []struct {
 		what    string
 		promise string
@@ -377,6 +379,14 @@ func TestLossExcusesLostLinks(t *testing.T) {
 	require.NotZero(t, l.check().of(pLink).Broken)
 	one(l.acceptor, kListen, "").Loss = 0.01
 	require.Equal(t, tally{Excused: 1}, *l.check().of(pLink))
+
+	l = goodLogs()
+	endBoth(l, &outcome{Class: cSession, Cause: "link lost", Text: "link lost"})
+	one(l.acceptor, kListen, "").Loss = 0.05
+	one(l.dialer, kListen, "").Loss = 0.05
+	require.Equal(t, 2, l.check().of(pLink).Broken, "not of so little")
+	one(l.acceptor, kListen, "").Loss = 0.1
+	require.Equal(t, tally{Excused: 2}, *l.check().of(pLink))
 }
 
 func TestSilenceIsStopsStallsAndDeath(t *testing.T) {

@@ -220,12 +220,15 @@ func (l *life) silence(from, to int64) int64 {
 	return sum + max(0, to-max(l.last, from))
 }
 
-// lossy reports whether packets of a process are lost by plan. Its heartbeats
-// are too, and then and when three in a row.
-func (h *history) lossy(process int) bool {
-	return slices.ContainsFunc(h.lives(process), func(l *life) bool {
-		return slices.ContainsFunc(l.listens, func(e event) bool { return e.Loss > 0 })
-	})
+// loss returns how much of the packets of a process is lost by plan.
+func (h *history) loss(process int) float64 {
+	most := 0.0
+	for _, l := range h.lives(process) {
+		for _, e := range l.listens {
+			most = max(most, e.Loss)
+		}
+	}
+	return most
 }
 
 // clockMargin is how far the times of two processes may be apart: each reads
