@@ -56,7 +56,8 @@ func (v *verdict) checkDial(h *history, c *conversation) {
 		case o.Class == cNotActed:
 			v.judge(accepted == 0, pNotActed, c.opener.life, c.id, "%s, and it was accepted", o.Text)
 		case o.Class == cUntrusted || o.Class == cRefused || o.Class == cLimit || o.Class == cUnreachable,
-			o.Class == cSession && o.Cause == "rejected" && (o.Code == 0x02 || o.Code == 0x03):
+			// Refused, busy, or, when there was no time to try again, going away.
+			o.Class == cSession && o.Cause == "rejected" && (o.Code == 0x02 || o.Code == 0x03 || o.Code == codeGoingAway):
 			v.judge(accepted == 0 && !shown(c, dial.end.T), pNotActed, c.opener.life, c.id, "%s, and an application has seen it", o.Text)
 		case o.Class == cSession && o.Cause == "rejected" && slices.ContainsFunc(c.acceptors, func(a *half) bool { return a.leaving(o, dial.end.T) }):
 			v.judge(accepted == 0, pRejected, c.opener.life, c.id, "%s, and it was accepted", o.Text)

@@ -259,6 +259,10 @@ func TestBrokenLogsAreBroken(t *testing.T) {
 			one(l.dialer, kEnd, opDial).Err = &outcome{Class: cSession, Cause: "rejected", Code: 3, Remote: true, Text: "busy"}
 			l.acceptor = without(without(l.acceptor, kBegin, opAccept), kEnd, opAccept)
 		}},
+		{"going away, and shown to the application", pNotActed, func(l *testLogs) {
+			one(l.dialer, kEnd, opDial).Err = &outcome{Class: cSession, Cause: "rejected", Code: 5, Remote: true, Text: "going away"}
+			l.acceptor = without(without(l.acceptor, kBegin, opAccept), kEnd, opAccept)
+		}},
 		{"rejected, and nobody has", pRejected, func(l *testLogs) {
 			one(l.dialer, kEnd, opDial).Err = &outcome{Class: cSession, Cause: "rejected", Code: 0x200, Remote: true, Text: "rejected"}
 			l.acceptor = without(without(l.acceptor, kBegin, opAccept), kEnd, opAccept)
@@ -370,6 +374,19 @@ func TestAcceptCutOffExcuses(t *testing.T) {
 	require.NotZero(t, l.check().of(pNotActed).Broken)
 	l.acceptor = without(l.acceptor, kEnd, opAccept)
 	require.Equal(t, tally{Excused: 1}, *l.check().of(pNotActed))
+}
+
+// An endpoint that is going away rejects for itself. Dial tries again unseen, if
+// there is time for that.
+func TestGoingAwayIsNoApplications(t *testing.T) {
+	l := goodLogs()
+	rejected := *one(l.dialer, kEnd, opDial)
+	rejected.Err = &outcome{Class: cSession, Cause: "rejected", Code: 5, Remote: true, Text: "going away"}
+	l.dialer = []event{*one(l.dialer, kListen, ""), *one(l.dialer, kBegin, opDial), rejected, *one(l.dialer, kRest, ""), *one(l.dialer, kBye, "")}
+	l.acceptor = []event{*one(l.acceptor, kListen, ""), *one(l.acceptor, kRest, ""), *one(l.acceptor, kBye, "")}
+	v := l.check()
+	require.Empty(t, v.Breaches)
+	require.NotZero(t, v.of(pNotActed).Checked)
 }
 
 // Heartbeats are lost like everything else.
