@@ -196,7 +196,8 @@ func number(v float64) string {
 // tables are the results in Markdown, one for each multiple of the stated rates.
 func tables(all []*result) string {
 	var b strings.Builder
-	for times := 1; times <= 1000; times++ {
+	b.WriteString(heading)
+	for times := 1; times <= maxTimes; times++ {
 		var rows []*result
 		for _, r := range all {
 			if r.Times == times {
@@ -209,16 +210,30 @@ func tables(all []*result) string {
 		if times > 1 {
 			fmt.Fprintf(&b, "\nAt %d times these rates:\n\n", times)
 		}
-		b.WriteString("| attack | how often | promised | honest throughput | honest closes confirmed | newcomers let in | victim's CPU a packet (attacker's) | of a core | memory | back at base | seen |\n")
-		b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+		b.WriteString("| name | attack | how often | promised | honest throughput | honest closes confirmed | newcomers let in | victim's CPU a packet (attacker's) | of a core | memory | back at base | seen |\n")
+		b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 		for _, r := range rows {
-			fmt.Fprintf(&b, "| %s | %s: %s, %s/s | %s | %.0f %% | %d of %d | %d of %d | %.0f (%.0f) µs | %.0f %% | %.0f MiB | %.0f s | %s |\n",
-				r.Tried, r.Act, number(float64(r.Acts)), number(float64(r.Rate)), r.Promised, r.Throughput*100, r.Closes-r.Unconfirmed, r.Closes, r.Newcomers-r.TurnedAway, r.Newcomers,
+			fmt.Fprintf(&b, "| %s | %s | %s: %s, %s/s | %s | %.0f %% | %d of %d | %d of %d | %.0f (%.0f) µs | %.0f %% | %.0f MiB | %.0f s | %s |\n",
+				r.Attack, r.Tried, r.Act, number(float64(r.Acts)), number(float64(r.Rate)), r.Promised, r.Throughput*100, r.Closes-r.Unconfirmed, r.Closes, r.Newcomers-r.TurnedAway, r.Newcomers,
 				r.VictimPerPacket, r.AttackerPerPacket, r.VictimCPU*100, float64(r.MemoryBytes)/(1<<20), r.RecoverySeconds, r.seen())
 		}
 	}
 	return b.String()
 }
+
+// heading says what the columns of the tables are.
+const heading = `# What attacks did
+
+In each round honest peers talk with a victim, first alone and then beside an
+attacker, all on one machine. Throughput is what the victim's application took of
+them beside the attacker, of what it took before. A packet's CPU is what the victim
+spent more than before, by the packets that the attacker sent, and what that spent
+itself. Memory is the most that the victim had more than before; it is back at base
+when it holds, without its peers, what it held in the beginning.
+
+` + "`go run ./integration_test/attack --attacks NAME,…`" + ` plays some of them.
+
+`
 
 // seen says what became of the attacker.
 func (r *result) seen() string {
