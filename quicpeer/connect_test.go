@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/session"
 )
 
 func addrs(s ...string) []netip.AddrPort {
@@ -112,6 +115,84 @@ func TestRaceTellsEveryFailure(t *testing.T) {
 		require.ErrorIs(t, o.err, b)
 		require.ErrorContains(t, o.err, "192.0.2.2:1")
 	})
+}
+
+// Each address has its 250 ms, also the third.
+func TestRaceStartsOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := runRace(map[string]path{
+			"192.0.2.1:1": {after: time.Minute},
+			"192.0.2.2:1": {after: time.Minute},
+			"192.0.2.3:1": {after: 30 * time.Millisecond},
+		}, "192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1")
+		require.NoError(t, o.err)
+		require.Equal(t, map[string]time.Duration{"192.0.2.1:1": 0, "192.0.2.2:1": attemptDelay, "192.0.2.3:1": 2 * attemptDelay}, o.begun)
+	})
+}
+
+// A dial that is given up ends the handshake if no other waits for it, and then
+// the next dial gets one of its own. One that has taken its place meanwhile stays.
+func TestDialThatIsGivenUp(t *testing.T) {
+	e := listenChat(t, Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	key := dialKey{address: "192.0.2.1:1"}
+	for _, c := range []struct{ others, cancels int }{{0, 1}, {1, 0}, {2, 0}} {
+		cancels := 0
+		shared := &connecting{cancel: func() { cancels++ }, waiting: c.others}
+		e.dials[key] = shared
+		_, err := e.linkTo(ctx, key.address, "192.0.2.1", 1, &DialOptions{})
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, c.cancels, cancels, "%d others wait", c.others)
+		require.Equal(t, c.others, shared.waiting)
+		require.Equal(t, c.cancels == 0, e.dials[key] == shared)
+	}
+
+	other := &connecting{cancel: func() {}}
+	shared := &connecting{cancel: func() {}}
+	shared.cancel = func() { e.dials[key] = other } // under the lock, as it is called
+	e.dials[key] = shared
+	_, err := e.linkTo(ctx, key.address, "192.0.2.1", 1, &DialOptions{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Same(t, other, e.dials[key])
+	delete(e.dials, key)
+}
+
+// A context that ends has nothing to do with the endpoint.
+func TestDialWithTrustOfItsOwnIsGivenUp(t *testing.T) {
+	e := listenChat(t, Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := e.Dial(ctx, "127.0.0.1:9", &DialOptions{Trust: certs.Anyone()})
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, ErrEndpointClosed)
+}
+
+// Dials that fail, and links that have ended, leave their places to others.
+func TestDialsGiveTheirPlaceBack(t *testing.T) {
+	e, peer := listenChat(t, Config{Limits: Limits{Links: 1}}), listenChat(t, Config{})
+	acceptAll(peer)
+	ctx := within(t, 10*time.Second)
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	for range 2 {
+		_, err := e.Dial(ctx, "[::1]:1", nil)
+		require.ErrorContains(t, err, "IP version differs")
+		_, err = e.Dial(over, "127.0.0.1:9", &DialOptions{Trust: certs.Anyone()})
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = dialChat(ctx, e, peer.Addr())
+		require.NoError(t, err)
+		_, err = e.Dial(ctx, "127.0.0.1:9", nil)
+		require.ErrorIs(t, err, ErrLimit, "there is one")
+		l := onlyLink(e)
+		l.close(closed(session.CodeNormal, "over"))
+		<-l.done
+		until(t, "the place is free", func() bool {
+			e.admission.mu.Lock()
+			defer e.admission.mu.Unlock()
+			return e.admission.links == 0
+		})
+	}
 }
 
 func TestSplitAddressSaysWhatIsWrong(t *testing.T) {

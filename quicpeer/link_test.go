@@ -105,6 +105,50 @@ func TestPingEndsWithItsContextAndWithTheLink(t *testing.T) {
 	})
 }
 
+// What was there when the context ended is returned, be it a time or an error.
+func TestPingsResultBeatsItsContext(t *testing.T) {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	gone := errors.New("gone")
+	for range 20 { // either may be seen first
+		var p pinger
+		_, err := p.ping(over, [8]byte{1}, func() { p.pong([8]byte{1}) })
+		require.NoError(t, err)
+		_, err = p.ping(over, [8]byte{2}, func() { p.fail(gone) })
+		require.Equal(t, gone, err)
+		p.pong([8]byte{2}) // too late, for nobody
+	}
+}
+
+func TestPingThatIsGivenUpLeavesTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p pinger
+		var stop [3]context.CancelFunc
+		ended := make(chan int, 3)
+		for i := range 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			stop[i] = cancel
+			go func() {
+				_, _ = p.ping(ctx, [8]byte{byte(i)}, func() {})
+				ended <- i
+			}()
+			synctest.Wait()
+		}
+		for _, c := range []struct {
+			stopped int
+			left    []byte
+		}{{1, []byte{0, 2}}, {0, []byte{2}}, {2, nil}} {
+			stop[c.stopped]()
+			require.Equal(t, c.stopped, <-ended)
+			var left []byte
+			for _, w := range p.waiting {
+				left = append(left, w.token[0])
+			}
+			require.Equal(t, c.left, left)
+		}
+	})
+}
+
 func TestPingsUnderWayAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pinger
@@ -160,6 +204,105 @@ func TestSessionThatEndedBeforeItWasEnteredIsForgotten(t *testing.T) {
 	l.gone.Wait()
 	require.Empty(t, l.sessions, "it would keep the link from ending as idle")
 	require.True(t, l.idle.Stop(), "the idle timer runs")
+}
+
+// A session that begins just when its link ends, ends with it.
+func TestSessionOnALinkThatEnds(t *testing.T) {
+	lost := session.Error{Cause: session.CauseLinkLost}
+	for want, loss := range map[session.Error]*session.Error{
+		lost: &lost,
+		{Cause: session.CauseLinkClosed, Code: session.CodeGoingAway}: nil, // not known yet
+	} {
+		l := &link{mux: datagram.NewMux(datagram.MuxConfig{}), sessions: make(map[uint64]*session.Runner), closing: true, loss: loss}
+		r := session.Arrived(l, deadStream{}, 0, &session.Options{})
+		l.run(0, r)
+		wantIs(t, r.Session().Err(), &want)
+		require.Empty(t, l.sessions)
+	}
+
+	e := listenChat(t, Config{})
+	conn := bareDial(t, e)
+	until(t, "the link is up", func() bool { return len(e.Links()) == 1 })
+	l := onlyLink(e)
+	require.NoError(t, conn.CloseWithError(0, "over"))
+	<-l.done
+	require.True(t, l.closing, "what begins now ends at once")
+}
+
+// Each alone keeps new sessions off a link.
+func TestLinkIsUsable(t *testing.T) {
+	e := listenChat(t, Config{})
+	for name, spoil := range map[string]func(*link){
+		"closing":            func(l *link) { l.closing = true },
+		"GOAWAY received":    func(l *link) { l.away = &session.GoAway{FirstRefused: 1000} },
+		"GOAWAY sent":        func(l *link) { l.awaySent = true },
+		"rejecting":          func(l *link) { l.rejecting = true },
+		"connection is over": func(l *link) { _ = l.conn.CloseWithError(0, "") },
+	} {
+		l, err := newLink(e, bareDial(t, e), nil, nil)
+		require.NoError(t, err)
+		require.True(t, l.usable())
+		spoil(l)
+		require.False(t, l.usable(), name)
+	}
+}
+
+// A stream that was opened just before a GOAWAY is taken back.
+func TestStreamThatCrossesGoAway(t *testing.T) {
+	e := listenChat(t, Config{})
+	conn := bareDial(t, e)
+	until(t, "the link is up", func() bool { return len(e.Links()) == 1 })
+	l := onlyLink(e)
+	l.mu.Lock()
+	l.awaySent = true
+	l.mu.Unlock()
+	_, _, err := l.openRunner(within(t, 5*time.Second), session.Open{Protocol: chat}, false)
+	require.ErrorIs(t, err, errLinkEnding)
+	str, err := conn.AcceptStream(within(t, 5*time.Second))
+	require.NoError(t, err)
+	_, err = str.Read(make([]byte, 1))
+	var reset *quic.StreamError
+	require.ErrorAs(t, err, &reset)
+	require.EqualValues(t, session.CodeCancelled, reset.ErrorCode)
+}
+
+// The first session that a peer refuses can only come down.
+func TestGoAwayComesDown(t *testing.T) {
+	e := listenChat(t, Config{})
+	l, err := newLink(e, bareDial(t, e), nil, nil)
+	require.NoError(t, err)
+	l.opening = 1 // else it would be closed
+	require.False(t, l.refusedByGoAway(1000))
+	for _, g := range []struct{ first, lowest uint64 }{{4, 4}, {8, 4}, {2, 2}} {
+		l.goAwayRead(session.GoAway{FirstRefused: g.first})
+		require.False(t, l.refusedByGoAway(g.lowest-1))
+		require.True(t, l.refusedByGoAway(g.lowest))
+	}
+}
+
+// A session that arrives on a link that is ending goes to nobody.
+func TestOfferOnALinkThatEnds(t *testing.T) {
+	e := listenChat(t, Config{})
+	conn := bareDial(t, e)
+	for name, l := range map[string]*link{"closing": {ep: e, closing: true}, "GOAWAY sent": {ep: e, awaySent: true}} {
+		str, err := conn.OpenStream()
+		require.NoError(t, err)
+		_, err = str.Write(session.Open{Protocol: chat}.Append(nil))
+		require.NoError(t, err)
+		in, err := e.Accept(within(t, 5*time.Second))
+		require.NoError(t, err)
+		l.Offer(in)
+		f, err := session.NewFrameReader(str, session.Limits{}).NextFrame()
+		require.NoError(t, err)
+		require.Equal(t, session.Reject{Code: session.CodeGoingAway, Reason: "the endpoint is shutting down"}, f, name)
+		require.Empty(t, e.backlog.waiting, name)
+	}
+}
+
+// Limits beyond what an int may hold are as good as none.
+func TestPeerLimitsAreClipped(t *testing.T) {
+	p := peerLimits(session.Settings{MaxMessage: 1 << 40, MaxSignal: 1 << 31, MaxSignals: 20})
+	require.Equal(t, session.PeerLimits{MaxMessage: 1 << 30, MaxSignal: 1 << 30, MaxSignals: 20}, p)
 }
 
 // A logger may ask the endpoint anything.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,6 +107,27 @@ func onlyLink(e *Endpoint) *link {
 	return e.allLinks()[0]
 }
 
+// An option that is not valid does nothing; the greatest that is, is taken.
+func TestShutdownChecksItsOptions(t *testing.T) {
+	e := listenChat(t, Config{})
+	for _, code := range []session.Code{session.CodeViolation, session.FirstApplicationCode - 1, session.MaxCode + 1} {
+		_, err := e.Shutdown(t.Context(), ShutdownOptions{Code: code})
+		var invalid *session.InvalidCodeError
+		require.ErrorAs(t, err, &invalid)
+		require.Equal(t, code, invalid.Code)
+	}
+	_, err := e.Shutdown(t.Context(), ShutdownOptions{Reason: strings.Repeat("x", session.MaxReason+1)})
+	var tooLong *session.ReasonTooLongError
+	require.ErrorAs(t, err, &tooLong)
+	require.Equal(t, session.MaxReason+1, tooLong.Size)
+	require.False(t, e.isClosing(), "nothing was done")
+
+	for _, code := range []session.Code{session.CodeNormal, session.FirstApplicationCode, session.MaxCode} {
+		_, err := listenChat(t, Config{}).Shutdown(t.Context(), ShutdownOptions{Code: code, Reason: strings.Repeat("x", session.MaxReason)})
+		require.NoError(t, err, "code %d", code)
+	}
+}
+
 func TestShutdownEndsDials(t *testing.T) {
 	t.Run("in their handshake", func(t *testing.T) {
 		e := listenChat(t, Config{})
@@ -115,6 +137,21 @@ func TestShutdownEndsDials(t *testing.T) {
 		dialed := make(chan error, 1)
 		go func() {
 			_, err := dialChat(context.Background(), e, hole.LocalAddr())
+			dialed <- err
+		}()
+		_, _, err = hole.ReadFrom(make([]byte, 1500))
+		require.NoError(t, err)
+		require.NoError(t, e.Close(within(t, 5*time.Second)))
+		require.ErrorIs(t, <-dialed, ErrEndpointClosed)
+	})
+	t.Run("in a handshake of their own", func(t *testing.T) {
+		e := listenChat(t, Config{})
+		hole, err := net.ListenPacket("udp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer hole.Close()
+		dialed := make(chan error, 1)
+		go func() {
+			_, err := e.Dial(context.Background(), hole.LocalAddr().String(), &DialOptions{Trust: certs.Anyone()})
 			dialed <- err
 		}()
 		_, _, err = hole.ReadFrom(make([]byte, 1500))
