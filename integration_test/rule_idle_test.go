@@ -1,0 +1,120 @@
+package integration_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/quicpeer"
+	"github.com/oneportnet/quicpeer/session"
+)
+
+func TestRule10LinkThatNeverHadASession(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		began := time.Now()
+		_, p := rawPair(t, n, quicpeer.Config{})
+		code, _ := p.wantClosed("idle from the beginning")
+		require.Equal(t, session.CodeLinkIdle, code)
+		require.InDelta(t, 20, time.Since(began).Seconds(), 0.1)
+	})
+}
+
+// rawFull is a raw peer that allows no session at all.
+func rawFull(t *testing.T, n *network, dialer *peer) *rawHost {
+	t.Helper()
+	h := n.raw(t, "10.0.0.2:1000")
+	config := rawConfig()
+	config.MaxIncomingStreams = -1
+	var err error
+	h.listener, err = h.transport.Listen(h.identity.ServerTLS(quicpeer.ALPN, certs.Anyone(), false), config)
+	require.NoError(t, err)
+	n.between(dialer.addr, h.addr, faults{delay: 10 * time.Millisecond})
+	return h
+}
+
+// A dial that waits for the peer to allow a session keeps the link; it is idle
+// from when that is given up.
+func TestRule10IdleAfterADialThatFailed(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		h := rawFull(t, n, a)
+		dialed := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			_, err := a.dialContext(ctx, h.addr, quicpeer.DialOptions{})
+			dialed <- err
+		}()
+		p := h.accept()
+		require.ErrorIs(t, <-dialed, context.DeadlineExceeded)
+		p.wantLive("a dial that waits is as good as a session")
+		a.wantLinks("the same", 1)
+		began := time.Now()
+		code, _ := p.wantClosed("idle")
+		require.Equal(t, session.CodeLinkIdle, code)
+		require.InDelta(t, 20, time.Since(began).Seconds(), 0.05)
+	})
+}
+
+// A peer that goes away has its link closed as soon as no dial waits on it.
+func TestRule10GoAwayEndsALinkWhereADialWaits(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		h := rawFull(t, n, a)
+		ctx, cancel := context.WithCancel(t.Context())
+		dialed := make(chan error, 1)
+		go func() {
+			_, err := a.dialContext(ctx, h.addr, quicpeer.DialOptions{})
+			dialed <- err
+		}()
+		p := h.accept()
+		n.arrive()
+		began := time.Now()
+		p.writeLink(session.GoAway{})
+		code, reason := p.wantClosed("nothing is left on it")
+		require.Equal(t, session.CodeNormal, code)
+		require.Equal(t, "done", reason)
+		require.Less(t, time.Since(began), 100*time.Millisecond)
+		h.accept() // it is tried again, and waits there
+		cancel()
+		require.ErrorIs(t, <-dialed, context.Canceled)
+	})
+}
+
+// A stream that does not say what it is costs nobody but itself, and makes room
+// for others.
+func TestRule05StreamsOfNoType(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		b, p := rawPair(t, n, quicpeer.Config{})
+		p.openAccepted(b)
+		for range 3 { // the peer may have 8 at a time
+			var all []*quic.SendStream
+			for {
+				str, err := p.conn.OpenUniStream()
+				if err != nil {
+					break
+				}
+				_, err = str.Write([]byte{0x40}) // one byte of two
+				require.NoError(t, err)
+				all = append(all, str)
+			}
+			require.Len(t, all, 7, "all but the link stream")
+			n.pass(9900 * time.Millisecond)
+			for _, str := range all {
+				require.NoError(t, str.Context().Err(), "it has 10 s to say")
+			}
+			n.pass(time.Second)
+			for _, str := range all {
+				var stop *quic.StreamError
+				require.ErrorAs(t, context.Cause(str.Context()), &stop)
+				require.Equal(t, session.CodeUnsupported, session.Code(stop.ErrorCode))
+			}
+			n.arrive()
+		}
+		p.wantLive("no violation")
+	})
+}
