@@ -150,3 +150,41 @@ func TestGoAwayLastReceiverCloses(t *testing.T) {
 		require.Less(t, time.Since(began), time.Second)
 	})
 }
+
+// A session that no application was given is rejected as going away: the peer
+// may open it elsewhere. One that was given to it and has no answer yet may have
+// been acted on.
+func TestShutdownRejectsWhatWaits(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		b, p := rawPair(t, n, quicpeer.Config{})
+		given, waits := p.open(session.Open{Protocol: simProto}), p.open(session.Open{Protocol: simProto})
+		b.incoming()
+		n.arrive()
+		ended := make(chan error, 1)
+		go func() { ended <- b.Close(t.Context()) }()
+		const reason = "the endpoint is shutting down"
+		waits.want("nobody has it", session.Reject{Code: session.CodeGoingAway, Reason: reason})
+		given.want("somebody has it", session.Reject{Code: session.CodeInternal, Reason: reason})
+		_ = p.conn.CloseWithError(0, "done")
+		require.NoError(t, <-ended)
+	})
+}
+
+// A dial does not wait until other sessions have drained to be told.
+func TestShutdownEndsHandshakesAtOnce(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+		a.open(b)
+		dialed := make(chan error, 1)
+		go func() {
+			_, err := a.dialContext(t.Context(), netUDP("10.0.0.3:1000"), quicpeer.DialOptions{})
+			dialed <- err
+		}()
+		n.pass(time.Second)
+		began := time.Now()
+		go func() { _, _ = a.Shutdown(t.Context(), quicpeer.ShutdownOptions{Drain: 5 * time.Second}) }()
+		require.ErrorIs(t, <-dialed, quicpeer.ErrEndpointClosed)
+		require.Zero(t, time.Since(began))
+	})
+}

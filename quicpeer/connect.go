@@ -263,8 +263,7 @@ func race[C any](ctx context.Context, addrs []netip.AddrPort, dial func(context.
 			ended++
 			if r.err == nil {
 				left := begun - ended
-				cancel()
-				go func() {
+				go func() { // the others are told to stop when race returns
 					for range left {
 						if r := <-results; r.err == nil {
 							discard(r.conn)
@@ -300,14 +299,14 @@ func (e *Endpoint) checkSuperseded(l *link) {
 	e.mu.Lock()
 	var others []*link
 	for o := range e.links {
-		if o != l && !o.anonymous && o.peer.ID == l.peer.ID {
+		if o.peer.ID == l.peer.ID { // which is not anonymous
 			others = append(others, o)
 		}
 	}
 	e.mu.Unlock()
 	for _, o := range others {
 		o.mu.Lock()
-		ask := o.settings.HasInstanceID && o.settings.InstanceID != instance && !o.closing
+		ask := o.settings.HasInstanceID && o.settings.InstanceID != instance // so not l itself
 		o.mu.Unlock()
 		if ask {
 			o.ask()

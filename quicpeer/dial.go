@@ -125,7 +125,7 @@ func (l *link) notActedOn(id uint64, err error) bool {
 	if !ok {
 		return false
 	}
-	if e.Cause == session.CauseRejected && e.Remote && e.Code == session.CodeGoingAway {
+	if e.Cause == session.CauseRejected && e.Code == session.CodeGoingAway {
 		l.mu.Lock()
 		l.rejecting = true // its GOAWAY may come later, on another stream
 		l.mu.Unlock()
@@ -150,7 +150,7 @@ func dialOutcome(err error, own certs.PeerID) error {
 		if explained := handshakeError(e.Err, own); errors.Is(explained, ErrRefused) {
 			return explained
 		}
-		if e.Cause == session.CauseLinkClosed && (e.Code == session.CodeUnsupported || e.Remote && e.Code == session.CodeGoingAway) {
+		if e.Code == session.CodeUnsupported || e.Remote && e.Code == session.CodeGoingAway {
 			// Both codes say that nothing was acted on (session/PROTOCOL.md,
 			// "Codes").
 			return fmt.Errorf("the peer closed the link: %w", e)

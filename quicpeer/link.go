@@ -63,7 +63,7 @@ type link struct {
 	away       *session.GoAway            // the peer's GOAWAY
 	awaySent   bool
 	rejecting  bool           // the peer has rejected a session as going away
-	unproven   time.Time      // when a session ended here with something that the peer may not have read
+	unproven   time.Time      // when a session last ended here with something that the peer may not have read
 	closing    bool           // no new session may begin: the link is being closed
 	loss       *session.Error // why, if this side knew before QUIC did
 	remote     netip.AddrPort // the peer's address when last looked at
@@ -204,6 +204,10 @@ func (l *link) runners() []*session.Runner {
 	return all
 }
 
+// inUse reports whether there is a session, or one is about to be opened. The
+// caller holds mu.
+func (l *link) inUse() bool { return len(l.sessions) > 0 || l.opening > 0 }
+
 // usable reports whether new sessions may begin on the link.
 func (l *link) usable() bool {
 	l.mu.Lock()
@@ -271,16 +275,15 @@ func (l *link) openRunner(ctx context.Context, open session.Open, noWait bool) (
 		}
 		str, err = l.waitForStream(ctx)
 	}
-	usable := l.usable()
 	switch {
-	case err == nil && usable:
+	case err == nil && l.usable():
 	case err == nil: // after a GOAWAY no session may begin
 		(&controlStream{str, l}).Reset(session.CodeCancelled)
 		return nil, 0, l.ending(context.Cause(l.conn.Context()))
 	case ctx.Err() != nil:
 		return nil, 0, context.Cause(ctx)
-	case !usable && l.conn.Context().Err() == nil && errors.Is(err, context.Canceled):
-		return nil, 0, errLinkEnding
+	case errors.Is(err, context.Canceled): // mayOpen has ended, by a GOAWAY or with the link
+		return nil, 0, l.ending(context.Cause(l.conn.Context()))
 	default:
 		return nil, 0, l.ending(err)
 	}
@@ -361,10 +364,12 @@ func (l *link) RemoteID() (certs.PeerID, bool) { return l.peer.ID, !l.anonymous 
 // RTT returns QUIC's smoothed round trip time.
 func (l *link) RTT() time.Duration { return l.conn.ConnectionStats().SmoothedRTT }
 
-// pto is QUIC's probe timeout (RFC 9002 section 6.2.1), with the largest
-// acknowledgement delay that peers use by default.
-func (l *link) pto() time.Duration {
-	s := l.conn.ConnectionStats()
+// pto is QUIC's probe timeout.
+func (l *link) pto() time.Duration { return probeTimeout(l.conn.ConnectionStats()) }
+
+// probeTimeout is RFC 9002's (section 6.2.1), with the largest acknowledgement
+// delay that peers use by default.
+func probeTimeout(s quic.ConnectionStats) time.Duration {
 	return s.SmoothedRTT + max(4*s.MeanDeviation, time.Millisecond) + 25*time.Millisecond
 }
 
@@ -438,11 +443,11 @@ func (l *link) Finished(r *session.Runner) {
 // read. Of what this side has sent, the peer's FIN proves that everything has
 // been read but a DONE or a reset; those get some time. The caller holds mu.
 func (l *link) endIfLast() {
-	if l.away == nil || l.closing || len(l.sessions) > 0 || l.opening > 0 {
+	if l.away == nil || l.closing || l.inUse() {
 		return
 	}
 	wait := time.Until(l.unproven.Add(3 * l.pto()))
-	if l.unproven.IsZero() || wait <= 0 {
+	if wait <= 0 {
 		go l.close(closed(session.CodeNormal, "done"))
 		return
 	}
@@ -457,7 +462,7 @@ func (l *link) endIfLast() {
 // when it has. The caller holds mu.
 func (l *link) resetIdle() {
 	switch {
-	case l.closing || len(l.sessions) > 0 || l.opening > 0:
+	case l.closing || l.inUse():
 		if l.idle != nil {
 			l.idle.Stop()
 		}
@@ -471,7 +476,7 @@ func (l *link) resetIdle() {
 // closeIdle closes the link if it still has no session.
 func (l *link) closeIdle() {
 	l.mu.Lock()
-	if l.closing || len(l.sessions) > 0 || l.opening > 0 {
+	if l.closing || l.inUse() {
 		l.mu.Unlock()
 		return
 	}

@@ -299,6 +299,16 @@ func TestOfferOnALinkThatEnds(t *testing.T) {
 	}
 }
 
+func TestProbeTimeout(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct{ rtt, deviation, want time.Duration }{
+		{100 * ms, 20 * ms, 100*ms + 4*20*ms + 25*ms},
+		{100 * ms, 0, 100*ms + ms + 25*ms}, // at least the timers' granularity
+	} {
+		require.Equal(t, c.want, probeTimeout(quic.ConnectionStats{SmoothedRTT: c.rtt, MeanDeviation: c.deviation}))
+	}
+}
+
 // Limits beyond what an int may hold are as good as none.
 func TestPeerLimitsAreClipped(t *testing.T) {
 	p := peerLimits(session.Settings{MaxMessage: 1 << 40, MaxSignal: 1 << 31, MaxSignals: 20})
