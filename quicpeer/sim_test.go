@@ -1,0 +1,121 @@
+package quicpeer
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/oneportnet/quicpeer/certs"
+	"github.com/oneportnet/quicpeer/quicpeer/faultnet"
+	"github.com/oneportnet/quicpeer/session"
+)
+
+// simPair is two endpoints with a session, in a bubble of virtual time.
+type simPair struct {
+	t   *testing.T
+	net *faultnet.Sim
+	l   *link // of the one that dialed
+	s   *Session
+}
+
+func simulate(t *testing.T, delay time.Duration, f func(t *testing.T, p *simPair)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &simPair{t: t, net: faultnet.NewSim(1, faultnet.Faults{Delay: delay})}
+		t.Cleanup(func() { require.NoError(t, p.net.Close()) })
+		e, peer := p.listen("10.0.0.1:1000"), p.listen("10.0.0.2:1000")
+		acceptAll(peer)
+		var err error
+		p.s, err = dialChat(t.Context(), e, peer.Addr())
+		require.NoError(t, err)
+		p.l = onlyLink(e)
+		time.Sleep(time.Second) // until nothing is in flight
+		f(t, p)
+	})
+}
+
+func (p *simPair) listen(address string) *Endpoint {
+	conn, err := p.net.Listen(netip.MustParseAddrPort(address))
+	require.NoError(p.t, err)
+	e, err := ListenPacket(conn, &Config{Trust: certs.Anyone(), Protocols: []string{chat}})
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = e.Close(ctx)
+		_ = conn.Close()
+	})
+	return e
+}
+
+// cut keeps everything from the peer away.
+func (p *simPair) cut() { p.net.Cut(addrPort(p.l.conn.RemoteAddr()), addrPort(p.l.ep.Addr())) }
+
+// A shutdown knows of every session that was on its way to be opened.
+func TestShutdownWaitsForOpeners(t *testing.T) {
+	simulate(t, 0, func(t *testing.T, p *simPair) {
+		p.l.openers.Add(1)
+		ended := make(chan error, 1)
+		go func() { ended <- p.l.ep.Close(t.Context()) }()
+		synctest.Wait()
+		require.False(t, p.l.usable())
+		require.Equal(t, session.StateOpen, p.s.State(), "not before it knows all")
+		p.l.openers.Done()
+		require.NoError(t, <-ended)
+	})
+}
+
+// A link that is asked has a second, or three probe timeouts if that is longer.
+func TestAskedLinkHasTimeToAnswer(t *testing.T) {
+	for _, delay := range []time.Duration{0, 400 * time.Millisecond} {
+		simulate(t, delay, func(t *testing.T, p *simPair) {
+			limit := max(time.Second, 3*p.l.pto())
+			require.Equal(t, delay > 0, limit > time.Second)
+			p.l.ask()
+			time.Sleep(limit)
+			require.NoError(t, p.s.Err(), "it has answered")
+
+			p.cut()
+			limit = max(time.Second, 3*p.l.pto())
+			began := time.Now()
+			p.l.ask()
+			<-p.s.Done()
+			require.Equal(t, limit, time.Since(began))
+			wantIs(t, p.s.Err(), &session.Error{Cause: session.CauseSuperseded, Code: session.CodeSuperseded})
+		})
+	}
+}
+
+// A link whose application pings more than is allowed may well be alive.
+func TestAskedLinkWithTooManyPings(t *testing.T) {
+	simulate(t, 10*time.Millisecond, func(t *testing.T, p *simPair) {
+		p.l.pings.mu.Lock()
+		for range maxPings {
+			p.l.pings.waiting = append(p.l.pings.waiting, &pingWait{done: make(chan time.Time, 1)})
+		}
+		p.l.pings.mu.Unlock()
+		p.l.ask()
+		time.Sleep(10 * time.Second)
+		require.NoError(t, p.s.Err())
+	})
+}
+
+// What a session wrote last has three probe timeouts to arrive before the link of
+// a peer that goes away is closed.
+func TestUnprovenEndHasTimeToArrive(t *testing.T) {
+	simulate(t, 50*time.Millisecond, func(t *testing.T, p *simPair) {
+		l := p.l
+		l.mu.Lock()
+		clear(l.sessions) // it stays open, so that its end tells the link's
+		l.away, l.unproven = &session.GoAway{}, time.Now()
+		limit := 3 * l.pto()
+		began := time.Now()
+		l.endIfLast()
+		l.mu.Unlock()
+		<-l.conn.Context().Done()
+		require.Equal(t, limit, time.Since(began))
+	})
+}
