@@ -85,6 +85,30 @@ func TestRule10GoAwayEndsALinkWhereADialWaits(t *testing.T) {
 	})
 }
 
+// A peer that rejects every open as going away, and never says so on the link, is
+// tried three times, each time on a new link.
+func TestRule10TriedThreeTimes(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		h := n.raw(t, "10.0.0.2:1000")
+		h.listen(nil)
+		dialed := make(chan error, 1)
+		go func() {
+			_, err := a.dialContext(t.Context(), h.addr, quicpeer.DialOptions{})
+			dialed <- err
+		}()
+		for range 3 {
+			s, _ := h.accept().accept()
+			s.write(session.Reject{Code: session.CodeGoingAway})
+			require.NoError(t, s.Close())
+		}
+		err := <-dialed
+		require.ErrorIs(t, err, quicpeer.ErrNotActedOn)
+		wantError(t, "and why", err, session.Error{Cause: session.CauseRejected, Code: session.CodeGoingAway, Remote: true})
+		a.wantLinks("one for each", 3)
+	})
+}
+
 // A stream that does not say what it is costs nobody but itself, and makes room
 // for others.
 func TestRule05StreamsOfNoType(t *testing.T) {

@@ -275,6 +275,10 @@ func TestRule08AnonymousLinksAreNeverReused(t *testing.T) {
 		defer cancel()
 		_, err = b.dialContext(ctx, h.addr, quicpeer.DialOptions{})
 		require.Error(t, err, "nobody listens there, and the link that exists does not count")
+		over, cancelled := context.WithTimeout(t.Context(), time.Second)
+		defer cancelled()
+		_, err = p.conn.AcceptStream(over)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "nothing was opened on it")
 	})
 }
 

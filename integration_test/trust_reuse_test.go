@@ -65,6 +65,28 @@ func TestRule08KnownPeersLearnOnReuse(t *testing.T) {
 	})
 }
 
+// Whoever made the link, the trust of a dial judges a peer that is dialed.
+func TestRule08DialUsesALinkOfThePeers(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+		b.open(a)
+		var asked []certs.Peer
+		trust := certs.TrustFunc(func(p certs.Peer) error {
+			asked = append(asked, p)
+			return nil
+		})
+		a.openWith(b, quicpeer.DialOptions{PeerID: b.ID(), Trust: trust})
+		require.False(t, a.wantLinks("the peer's", 1)[0].Dialed)
+		require.NotEmpty(t, asked)
+		for _, p := range asked {
+			require.False(t, p.Incoming)
+			require.Equal(t, b.addr.String(), p.Name)
+			require.Equal(t, b.ID(), p.ID)
+		}
+	})
+}
+
 // A link to a peer that a CA has vouched for under one name is none under
 // another, whoever it is; its id alone does not mind the name.
 func TestRule08NameOfAnotherHost(t *testing.T) {

@@ -247,6 +247,18 @@ func TestLinkIsUsable(t *testing.T) {
 	}
 }
 
+// What trust is asked with when it changes.
+func TestLinkKnowsWhoDialed(t *testing.T) {
+	e := listenChat(t, Config{})
+	for _, dialed := range []*target{nil, {address: "host:1"}} {
+		l, err := newLink(e, bareDial(t, e), dialed, nil)
+		require.NoError(t, err)
+		require.Equal(t, dialed == nil, l.peer.Incoming)
+		require.Equal(t, dialed != nil, l.peer.Name == "host:1")
+		require.Equal(t, e.ID(), l.peer.ID)
+	}
+}
+
 // A stream that was opened just before a GOAWAY is taken back.
 func TestStreamThatCrossesGoAway(t *testing.T) {
 	e := listenChat(t, Config{})

@@ -89,6 +89,27 @@ func TestAskedLinkHasTimeToAnswer(t *testing.T) {
 	}
 }
 
+// Pings under way are told apart, and end with the link, for its reason.
+func TestPingsEndWithTheLink(t *testing.T) {
+	simulate(t, 0, func(t *testing.T, p *simPair) {
+		p.cut()
+		ended := make(chan error, 2)
+		for range 2 {
+			go func() {
+				_, err := p.l.Ping(t.Context())
+				ended <- err
+			}()
+		}
+		synctest.Wait()
+		require.Len(t, p.l.pings.waiting, 2)
+		require.NotEqual(t, p.l.pings.waiting[0].token, p.l.pings.waiting[1].token)
+		p.l.close(closed(session.CodeNormal, "over"))
+		for range 2 {
+			wantIs(t, <-ended, &session.Error{Cause: session.CauseLinkClosed})
+		}
+	})
+}
+
 // A link whose application pings more than is allowed may well be alive.
 func TestAskedLinkWithTooManyPings(t *testing.T) {
 	simulate(t, 10*time.Millisecond, func(t *testing.T, p *simPair) {
