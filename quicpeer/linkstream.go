@@ -135,13 +135,10 @@ func (l *link) goAwayRead(g session.GoAway) {
 	l.ep.log.Info("peer is going away", "remote", l.RemoteAddr(), "id", l.peer.ID, "code", g.Code.String(), "reason", g.Reason)
 }
 
-// goAway tells the peer that no further session of its will be acted on.
+// goAway tells the peer that no further session of its will be acted on. An
+// endpoint's one shutdown calls it.
 func (l *link) goAway(code session.Code, reason string, deadline time.Duration) {
 	l.mu.Lock()
-	if l.awaySent {
-		l.mu.Unlock()
-		return
-	}
 	l.awaySent = true
 	l.noOpens()
 	first := l.nextRemote

@@ -68,6 +68,34 @@ func TestShutdownWaitsForOpeners(t *testing.T) {
 	})
 }
 
+// What an application closed by itself, and was not confirmed, is not in order.
+func TestShutdownReportsAnUnconfirmedClose(t *testing.T) {
+	simulate(t, 0, func(t *testing.T, p *simPair) {
+		r := p.l.sessions[p.s.ID()]
+		ends := []ending{{r, r.Live()}}
+		p.cut()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Error(t, p.s.Close(ctx))
+		require.Equal(t, session.StateClosed, p.s.State())
+		require.Error(t, closeAll(t.Context(), ends, ShutdownOptions{}).Err())
+	})
+}
+
+// A link that ends while it is asked, ends for its own reason.
+func TestAskedLinkThatEnds(t *testing.T) {
+	for range 20 { // both goroutines may be the first
+		simulate(t, 0, func(t *testing.T, p *simPair) {
+			p.cut()
+			p.l.ask()
+			synctest.Wait()
+			require.NoError(t, p.l.conn.CloseWithError(0x123, "of its own"))
+			<-p.s.Done()
+			wantIs(t, p.s.Err(), &session.Error{Cause: session.CauseLinkClosed, Code: 0x123})
+		})
+	}
+}
+
 // A link that is asked has a second, or three probe timeouts if that is longer.
 func TestAskedLinkHasTimeToAnswer(t *testing.T) {
 	for _, delay := range []time.Duration{0, 400 * time.Millisecond} {
