@@ -157,8 +157,9 @@ func TestGoAwayLastReceiverCloses(t *testing.T) {
 func TestShutdownRejectsWhatWaits(t *testing.T) {
 	simulate(t, func(t *testing.T, n *network) {
 		b, p := rawPair(t, n, quicpeer.Config{})
-		given, waits := p.open(session.Open{Protocol: simProto}), p.open(session.Open{Protocol: simProto})
+		given := p.open(session.Open{Protocol: simProto})
 		b.incoming()
+		waits := p.open(session.Open{Protocol: simProto})
 		n.arrive()
 		ended := make(chan error, 1)
 		go func() { ended <- b.Close(t.Context()) }()

@@ -307,7 +307,9 @@ func TestOfferOnALinkThatEnds(t *testing.T) {
 		f, err := session.NewFrameReader(str, session.Limits{}).NextFrame()
 		require.NoError(t, err)
 		require.Equal(t, session.Reject{Code: session.CodeGoingAway, Reason: "the endpoint is shutting down"}, f, name)
+		e.backlog.mu.Lock()
 		require.Empty(t, e.backlog.waiting, name)
+		e.backlog.mu.Unlock()
 	}
 }
 

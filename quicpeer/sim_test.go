@@ -71,7 +71,9 @@ func TestShutdownWaitsForOpeners(t *testing.T) {
 // What an application closed by itself, and was not confirmed, is not in order.
 func TestShutdownReportsAnUnconfirmedClose(t *testing.T) {
 	simulate(t, 0, func(t *testing.T, p *simPair) {
+		p.l.mu.Lock()
 		r := p.l.sessions[p.s.ID()]
+		p.l.mu.Unlock()
 		ends := []ending{{r, r.Live()}}
 		p.cut()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
