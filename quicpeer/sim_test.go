@@ -3,6 +3,7 @@ package quicpeer
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,28 @@ func TestShutdownWaitsForOpeners(t *testing.T) {
 		p.l.openers.Done()
 		require.NoError(t, <-ended)
 	})
+}
+
+// An endpoint that is closed has nothing left that runs.
+func TestShutdownWaitsForAllThatRuns(t *testing.T) {
+	for name, waited := range map[string]func(*link) *sync.WaitGroup{
+		"of a link":         func(l *link) *sync.WaitGroup { return &l.gone },
+		"of the endpoint's": func(l *link) *sync.WaitGroup { return &l.ep.background },
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, 0, func(t *testing.T, p *simPair) {
+				running := waited(p.l)
+				running.Add(1)
+				ended := make(chan error, 1)
+				go func() { ended <- p.l.ep.Close(t.Context()) }()
+				time.Sleep(time.Minute)
+				require.Error(t, p.s.Err())
+				require.Empty(t, ended, "not yet")
+				running.Done()
+				require.NoError(t, <-ended)
+			})
+		})
+	}
 }
 
 // What an application closed by itself, and was not confirmed, is not in order.
