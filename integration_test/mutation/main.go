@@ -4,19 +4,22 @@
 //	go run ./integration_test/mutation                     # every mutant of the session machine
 //	go run ./integration_test/mutation --sample 40 --seed 1 # some of them
 //	go run ./integration_test/mutation --preset links       # decisions about links
+//	go run ./integration_test/mutation --preset rulings     # the 17 rules of the specification
 //	go run ./integration_test/mutation --list               # only tell them
 //	go run ./integration_test/mutation --only 17            # one, with its diff
 //
 // A mutant is a copy of one file with one change: a statement or a case is
 // deleted, a condition negated, an operand of && and || dropped, an operator, a
-// constant, or a number replaced. The file takes the place of the original with
+// constant, or a number replaced. Those of the rules are written by hand, in
+// rulings.go: each makes the code do something else than a rule says. The file takes the place of the original with
 // go's -overlay, so the tree stays as it is. A mutant that does not compile is
 // none. It is caught when a test fails or does not end in time; else it survives,
 // which is a gap in the tests, or a change that changes nothing. Such ones are
 // named with the reason in explained.txt; they still count as survivors.
 //
 // The exit status is 1 when fewer than --at-least of the mutants are caught, when
-// none compiles, or when an explanation fits no survivor of a full run.
+// none compiles, when one of the rules' does not, or when an explanation fits no
+// survivor of a full run.
 //
 // Run it in the module's root.
 package main
@@ -40,9 +43,18 @@ import (
 
 // A preset is a set of files and the tests that have to guard them.
 type preset struct {
-	dir   string
-	files []string
-	tests []testRun
+	dir     string
+	files   []string
+	tests   []testRun
+	rulings bool // the rules, in place of files; the tests are those of all of them
+}
+
+// mutants makes all there are.
+func (p preset) mutants() ([]*mutant, error) {
+	if p.rulings {
+		return mutantsOfRulings()
+	}
+	return mutantsOf(p.dir, p.files)
 }
 
 // A testRun is a package whose tests are run, and which of them; all if empty.
@@ -71,6 +83,11 @@ var presets = map[string]preset{
 		files: []string{"connect.go", "dial.go", "link.go", "linkstream.go", "shutdown.go"},
 		tests: []testRun{{dir: "quicpeer"}, {dir: "integration_test", run: simulated}},
 	},
+	// What the rules of the specification say, whoever carries it out.
+	"rulings": {
+		rulings: true,
+		tests:   []testRun{{dir: "certs"}, {dir: "datagram"}, {dir: "session"}, {dir: "quicpeer"}, {dir: "integration_test", run: simulated}},
+	},
 }
 
 type options struct {
@@ -86,7 +103,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.preset, "preset", "machine", "what to break: machine, session or links")
+	flag.StringVar(&o.preset, "preset", "machine", "what to break: machine, session, links or rulings")
 	flag.StringVar(&o.dir, "package", "", "folder of another package to break; its own tests are run")
 	flag.StringVar(&o.files, "files", "", "files of it, separated by commas, in place of the preset's")
 	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "mutants at a time")
@@ -120,7 +137,7 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 	p, ok := presets[o.preset]
 	switch {
 	case !ok:
-		return false, fmt.Errorf("no preset %q: want machine, session or links", o.preset)
+		return false, fmt.Errorf("no preset %q: want machine, session, links or rulings", o.preset)
 	case o.only < 0 || o.sample < 0 || o.jobs < 1:
 		return false, errors.New("--only and --sample must not be negative, and --jobs at least 1")
 	case o.timeout < time.Second:
@@ -132,16 +149,19 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 		p = preset{dir: o.dir, tests: []testRun{{dir: o.dir}}}
 	}
 	if o.files != "" {
+		if p.rulings {
+			return false, errors.New("--files: the preset rulings has its own")
+		}
 		p.files = strings.Split(o.files, ",")
 	}
-	if len(p.files) == 0 {
+	if len(p.files) == 0 && !p.rulings {
 		return false, fmt.Errorf("--package needs --files")
 	}
 	explained, err := readExplained(o.why)
 	if err != nil {
 		return false, err
 	}
-	all, err := mutantsOf(p.dir, p.files)
+	all, err := p.mutants()
 	if err != nil {
 		return false, err
 	}
@@ -177,6 +197,9 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 	var tried []*mutant
 	err = r.all(ctx, chosen, o.jobs, func(m *mutant) {
 		tried = append(tried, m)
+		if p.rulings {
+			fmt.Fprintf(out, "%s: %s: %s (%d): %s %s\n", verdict(m.Fate), m.Func, m.What, m.Number, m.Fate, m.Explains)
+		}
 		if m.Fate == survived || o.only > 0 {
 			fmt.Fprintf(out, "%s %s:%d (%d) %s\n%s", m.Fate, m.File, m.Line, m.Number, m.Key(), m.Diff())
 		}
@@ -194,9 +217,13 @@ func run(ctx context.Context, o options, out io.Writer) (bool, error) {
 		fmt.Fprintln(out, "interrupted: these are not all")
 		ok = false
 	}
+	if p.rulings && res.count[noCompile] > 0 {
+		fmt.Fprintln(out, "a break of a rule has to compile")
+		ok = false
+	}
 	full := len(tried) == len(all)
 	if full && o.dir == "" {
-		for _, key := range res.stale(explained, p.files) {
+		for _, key := range res.stale(explained, tried) {
 			fmt.Fprintf(out, "explained, but no survivor: %s\n", key)
 			ok = false
 		}

@@ -26,6 +26,7 @@ type mutant struct {
 	source     []byte // of the whole file, unchanged
 	start, end int    // what is replaced
 	with       string
+	tests      []testRun // nil: the preset's
 	output     string
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 )
@@ -61,17 +60,14 @@ func (r results) print(w io.Writer, took time.Duration) {
 		len(r.survivors), r.explained, r.count[noCompile], took.Round(time.Second))
 }
 
-// stale returns the explanations, of the files that were tried, that fit no
-// survivor.
-func (r results) stale(explained map[string]string, files []string) []string {
+// stale returns the explanations of mutants that were tried, and did not survive.
+func (r results) stale(explained map[string]string, tried []*mutant) []string {
 	var stale []string
-	for key := range explained {
-		file, _, _ := strings.Cut(key, " ")
-		if slices.Contains(files, file) && !slices.ContainsFunc(r.survivors, func(m *mutant) bool { return m.Key() == key }) {
-			stale = append(stale, key)
+	for _, m := range tried {
+		if _, ok := explained[m.Key()]; ok && m.Fate != survived {
+			stale = append(stale, m.Key())
 		}
 	}
-	slices.Sort(stale)
 	return stale
 }
 

@@ -24,6 +24,17 @@ const (
 	outputKept      = 64 << 10 // of what tests say: enough for the first failure
 )
 
+// verdict is what a fate means for the tests.
+func verdict(f fate) string {
+	switch {
+	case f.caught():
+		return "caught"
+	case f == survived:
+		return "NOT CAUGHT"
+	}
+	return "not tried"
+}
+
 // caught reports whether the tests noticed.
 func (f fate) caught() bool { return f == failed || f == timedOut }
 
@@ -112,7 +123,11 @@ func (r *runner) try(ctx context.Context, m *mutant, dir string) error {
 		build = append(build, "-overlay="+overlay)
 	}
 	m.Fate = survived
-	for _, t := range r.tests {
+	tests := r.tests
+	if m.tests != nil {
+		tests = m.tests
+	}
+	for _, t := range tests {
 		out, err := output(ctx, 10*time.Minute, ".", "go", append(build, "./"+t.dir)...)
 		if err != nil && ctx.Err() == nil && m.path != "" && !strings.Contains(out, m.File+":") {
 			// No complaint about the file: a full disk, say. It is no mutant's fate.
