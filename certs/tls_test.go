@@ -97,6 +97,18 @@ func TestNoResumption(t *testing.T) {
 	verdict = refuse
 	o = handshake(t, client, server)
 	want(t, errors.Is(o.serverErr, refuse), "trust is asked on resumption: %v", o.serverErr)
+	// The same of a dialer.
+	client = peer.ClientTLS(testALPN, TrustFunc(func(Peer) error { return verdict }), "me:1")
+	wantResumption(client, "me")
+	server = me.ServerTLS(testALPN, Anyone(), false)
+	server.SessionTicketsDisabled = false
+	verdict = nil
+	wantNoError(t, handshake(t, client, server).clientErr, "first")
+	o = handshake(t, client, server)
+	want(t, o.clientErr == nil && o.client.DidResume, "this one resumes: %v", o.clientErr)
+	verdict = refuse
+	o = handshake(t, client, server)
+	want(t, errors.Is(o.clientErr, refuse), "a dialer asks on resumption: %v", o.clientErr)
 }
 
 func TestSNIIsSentOnlyForACA(t *testing.T) {

@@ -195,6 +195,22 @@ func TestRule11SharedKeyBothLive(t *testing.T) {
 	})
 }
 
+// On a long path the answer takes longer than a second, and gets the time.
+func TestRule11FarAwayIsNotSilent(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+		twin := n.peer(t, "10.0.0.3:1000", quicpeer.Config{Identity: b.identity})
+		n.between(a.addr, b.addr, faults{delay: 800 * time.Millisecond})
+		sb, _ := b.open(a)
+		st, _ := twin.open(a)
+		n.pass(time.Minute)
+		require.NoError(t, sb.Err())
+		require.NoError(t, st.Err())
+		a.wantLinks("both", 2)
+	})
+}
+
 // The process that had the key before does not answer: its links end at once,
 // not after three heartbeats.
 func TestRule11SilentPredecessorIsSuperseded(t *testing.T) {
@@ -217,16 +233,20 @@ func TestRule11SilentPredecessorIsSuperseded(t *testing.T) {
 // The key of stateless resets comes from the identity and the bound address.
 // Another live process with the same identity must not be able to reset.
 func TestRule12TwinIsNoResetOracle(t *testing.T) {
-	simulate(t, func(t *testing.T, n *network) {
-		a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
-		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
-		twin := n.peer(t, "10.0.0.3:1000", quicpeer.Config{Identity: b.identity})
-		sa, _ := a.open(b)
-		n.reroute(b.addr, twin.addr) // what is for b, the twin gets, and answers
-		n.cut(b.addr, a.addr)
-		wantOver(t, "dead", sa, time.Minute)
-		wantEnd(t, "heartbeats end it, not a reset", sa, session.Error{Cause: session.CauseLinkLost})
-	})
+	for what, address := range map[string]string{"on another host": "10.0.0.3:1000", "on the same host": "10.0.0.2:2000"} {
+		t.Run(what, func(t *testing.T) {
+			simulate(t, func(t *testing.T, n *network) {
+				a := n.peer(t, "10.0.0.1:1000", quicpeer.Config{})
+				b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+				twin := n.peer(t, address, quicpeer.Config{Identity: b.identity})
+				sa, _ := a.open(b)
+				n.reroute(b.addr, twin.addr) // what is for b, the twin gets, and answers
+				n.cut(b.addr, a.addr)
+				wantOver(t, "dead", sa, time.Minute)
+				wantEnd(t, "heartbeats end it, not a reset", sa, session.Error{Cause: session.CauseLinkLost})
+			})
+		})
+	}
 }
 
 // The same packets, answered by a process that is bound to the same address:
@@ -325,6 +345,26 @@ func TestRule17TrustIsCheckedInEveryHandshake(t *testing.T) {
 			n.pass(21 * time.Second)
 			a.wantLinks("idle", 0)
 		}
+	})
+}
+
+// To have a link is no reason to be trusted for another one.
+func TestRule17ALinkIsNoCredential(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		var no atomic.Bool
+		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{Trust: certs.TrustFunc(func(certs.Peer) error {
+			if no.Load() {
+				return errors.New("not any more")
+			}
+			return nil
+		})})
+		h := n.raw(t, "10.0.0.1:1000")
+		p := h.dial(b)
+		b.wantLinks("trusted", 1)
+		no.Store(true)
+		_, _ = h.connect(b) // b judges when this side's handshake is complete
+		b.wantLinks("judged again", 1)
+		p.wantLive("nobody has called SetTrust")
 	})
 }
 

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -397,6 +398,38 @@ func TestRule09SameDialer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The value that decides is the specification's, as a peer on another stack
+// exports it.
+func TestRule09ExportedValue(t *testing.T) {
+	simulate(t, func(t *testing.T, n *network) {
+		b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+		h := n.raw(t, "10.0.0.1:1000")
+		value := func(p *rawPeer) []byte {
+			state := p.conn.ConnectionState().TLS
+			v, err := state.ExportKeyingMaterial("EXPORTER-quicpeer-link", nil, 32)
+			require.NoError(t, err)
+			return v
+		}
+		first := h.dial(b)
+		preferred := first
+		// At least until it is not the oldest by chance.
+		for links := 2; links <= 6 || preferred == first && links <= 30; links++ {
+			if p := h.dial(b); bytes.Compare(value(p), value(preferred)) < 0 {
+				preferred = p
+			}
+			b.wantLinks("all live", links)
+			dialed := make(chan error, 1)
+			go func() {
+				_, err := b.dialContext(t.Context(), h.addr, quicpeer.DialOptions{PeerID: h.identity.ID()})
+				dialed <- err
+			}()
+			s, _ := preferred.accept()
+			s.write(session.Accept{})
+			require.NoError(t, <-dialed)
+		}
+	})
 }
 
 // An OPEN on the link that is not preferred is as valid as any.

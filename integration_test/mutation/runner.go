@@ -114,7 +114,7 @@ func (r *runner) try(ctx context.Context, m *mutant, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	build := []string{"test", "-c", "-vet=off", "-o", filepath.Join(dir, "test.bin")}
+	build := []string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", filepath.Join(dir, "test.bin")}
 	if m.path != "" {
 		overlay, err := r.overlay(m, dir)
 		if err != nil {
