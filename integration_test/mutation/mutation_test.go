@@ -1,6 +1,8 @@
 package main
 
 import (
+	"go/parser"
+	"go/token"
 	"io"
 	"math"
 	"os"
@@ -92,7 +94,7 @@ func TestPresets(t *testing.T) {
 	t.Chdir("../..")
 	keys := make(map[string]bool)
 	for name, p := range presets {
-		mutants, err := mutantsOf(p.dir, p.files)
+		mutants, err := p.mutants()
 		require.NoError(t, err, name)
 		require.NotEmpty(t, mutants, name)
 		for _, m := range mutants {
@@ -105,6 +107,42 @@ func TestPresets(t *testing.T) {
 	for key := range explained {
 		require.True(t, keys[key], "there is no mutant %s", key)
 	}
+}
+
+// The list of breaks is written by hand, and the code that it breaks goes on
+// changing: each old text must still be there, once, and each rule broken twice.
+func TestRulings(t *testing.T) {
+	t.Chdir("../..")
+	mutants, err := mutantsOfRulings()
+	require.NoError(t, err)
+	breaks := make(map[int]int)
+	for i, m := range mutants {
+		r := rulings[i]
+		breaks[r.rule]++
+		changed := m.mutated()
+		require.NotEqual(t, string(m.source), string(changed), "%s: it changes nothing", m.Key())
+		_, err := parser.ParseFile(token.NewFileSet(), r.file, changed, parser.SkipObjectResolution)
+		require.NoError(t, err, m.Key())
+		require.Contains(t, m.Diff(), "\t-", m.Key())
+	}
+	for rule := 1; rule <= 17; rule++ {
+		require.GreaterOrEqual(t, breaks[rule], 2, "rule %d", rule)
+	}
+	require.Len(t, breaks, 17, "there are no other rules")
+}
+
+// A text that is not there, or more than once, is no break.
+func TestRulingsThatDoNotFit(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("p.go", []byte("package p\n\nvar a, b = 1, 1\n"), 0o644))
+	for old, want := range map[string]string{"3": "0 times", "1": "2 times"} {
+		_, err := ruling{rule: 1, what: "three", file: "p.go", old: old, new: "2"}.mutant()
+		require.ErrorContains(t, err, want)
+	}
+	m, err := ruling{rule: 1, what: "a is b", file: "p.go", old: "a, b", new: "b, a"}.mutant()
+	require.NoError(t, err)
+	require.Equal(t, 3, m.Line)
+	require.Equal(t, "package p\n\nvar b, a = 1, 1\n", string(m.mutated()))
 }
 
 // The whole way, on a package of its own.
@@ -154,6 +192,7 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"a share of 95":           func(o *options) { o.atLeast = 95 },
 		"a share of NaN":          func(o *options) { o.atLeast = math.NaN() },
 		"--package needs --files": func(o *options) { o.dir = "session" },
+		"has its own":             func(o *options) { o.preset, o.files = "rulings", "machine.go" },
 	} {
 		o := good
 		spoil(&o)
