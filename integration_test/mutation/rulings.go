@@ -129,7 +129,8 @@ var rulings = []ruling{
 }
 
 func (s *stepper) closeRead(`,
-		`	s.over(Error{})
+		`	c = Error{}
+	s.over(c)
 	s.await(closeTimeout)
 }
 
