@@ -11,11 +11,12 @@
 // A mutant is a copy of one file with one change: a statement or a case is
 // deleted, a condition negated, an operand of && and || dropped, an operator, a
 // constant, or a number replaced. Those of the rules are written by hand, in
-// rulings.go: each makes the code do something else than a rule says. The file takes the place of the original with
-// go's -overlay, so the tree stays as it is. A mutant that does not compile is
-// none. It is caught when a test fails or does not end in time; else it survives,
-// which is a gap in the tests, or a change that changes nothing. Such ones are
-// named with the reason in explained.txt; they still count as survivors.
+// rulings.go: each makes the code do something else than a rule says. The file
+// takes the place of the original with go's -overlay, so the tree stays as it is.
+// A mutant that does not compile is none. It is caught when a test fails or does
+// not end in time; else it survives, which is a gap in the tests, or a change that
+// changes nothing. Such ones are named with the reason in explained.txt; they
+// still count as survivors.
 //
 // The exit status is 1 when fewer than --at-least of the mutants are caught, when
 // none compiles, when one of the rules' does not, or when an explanation fits no
