@@ -137,7 +137,6 @@ func newLink(e *Endpoint, conn *quic.Conn, dialed *target, trust certs.Trust) (*
 
 // start sets the goroutines off.
 func (l *link) start() {
-	l.life.begin(l.since)
 	l.mu.Lock()
 	l.resetIdle()
 	l.mu.Unlock()

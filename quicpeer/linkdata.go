@@ -253,14 +253,14 @@ func (l *link) receive() {
 		}
 		switch ev.Kind {
 		case datagram.EventHeartbeat:
-			l.life.heard(now)
+			l.life.heard()
 			if l.mux.QueueHeartbeat(true, ev.Token) {
 				l.Drive()
 			}
 		case datagram.EventHeartbeatEcho:
-			l.life.echoed(now)
+			l.life.echoed()
 		case datagram.EventCredit:
-			l.life.heard(now)
+			l.life.heard()
 			l.creditRead(now, ev.Credit)
 		case datagram.EventViolation:
 			l.mu.Lock()
@@ -270,7 +270,7 @@ func (l *link) receive() {
 				r.Violation(ev.Err.Error())
 			}
 		default:
-			l.life.heard(now)
+			l.life.heard()
 		}
 	}
 }
@@ -419,20 +419,16 @@ func (l *link) heartbeat() {
 // then other things arrive. Safe for concurrent use.
 type heartbeats struct {
 	mu      sync.Mutex
-	last    time.Time // the last sign of life
-	waiting time.Time // when the first heartbeat since then was sent; zero: none
+	waiting time.Time // when the first heartbeat since the last sign of life was sent; zero: none
 }
 
-func (h *heartbeats) begin(now time.Time) { h.heard(now) }
-
-func (h *heartbeats) heard(now time.Time) {
+func (h *heartbeats) heard() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.last = now
 	h.waiting = time.Time{}
 }
 
-func (h *heartbeats) echoed(now time.Time) { h.heard(now) }
+func (h *heartbeats) echoed() { h.heard() }
 
 func (h *heartbeats) sent(now time.Time) {
 	h.mu.Lock()

@@ -74,7 +74,7 @@ func (l *link) readLinkStream(str *quic.ReceiveStream) {
 			return
 		}
 		first = false
-		l.life.heard(time.Now())
+		l.life.heard()
 		switch f := f.(type) {
 		case session.Settings:
 			l.settingsRead(f)

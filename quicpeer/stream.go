@@ -39,7 +39,7 @@ func (s *controlStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *controlStream) heard() { s.link.life.heard(time.Now()) }
+func (s *controlStream) heard() { s.link.life.heard() }
 
 func readError(err error) error {
 	if err == io.EOF {
