@@ -140,5 +140,7 @@ func TestRule05StreamsOfNoType(t *testing.T) {
 			n.arrive()
 		}
 		p.wantLive("no violation")
+		p.writeLink(session.Ping{Token: [8]byte{7}})
+		p.wantLinkFrame("one that has said it has all the time", session.TypePong)
 	})
 }

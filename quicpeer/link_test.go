@@ -204,6 +204,18 @@ func TestSessionThatEndedBeforeItWasEnteredIsForgotten(t *testing.T) {
 	require.True(t, l.idle.Stop(), "the idle timer runs")
 }
 
+// Such a session's violation is counted once.
+func TestViolationBeforeASessionWasEntered(t *testing.T) {
+	e := listenChat(t, Config{})
+	l, err := newLink(e, bareDial(t, e), nil, nil)
+	require.NoError(t, err)
+	r := session.Arrived(l, deadStream{}, 0, &session.Options{})
+	r.Violation("of a datagram")
+	l.run(0, r)
+	l.gone.Wait()
+	require.EqualValues(t, 1, e.Stats().Violations)
+}
+
 // A session that begins just when its link ends, ends with it.
 func TestSessionOnALinkThatEnds(t *testing.T) {
 	lost := session.Error{Cause: session.CauseLinkLost}

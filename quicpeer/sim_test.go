@@ -17,20 +17,22 @@ import (
 
 // simPair is two endpoints with a session, in a bubble of virtual time.
 type simPair struct {
-	t   *testing.T
-	net *faultnet.Sim
-	l   *link // of the one that dialed
-	s   *Session
+	t    *testing.T
+	net  *faultnet.Sim
+	peer *Endpoint // that was dialed
+	l    *link     // of the one that dialed
+	s    *Session
 }
 
 func simulate(t *testing.T, delay time.Duration, f func(t *testing.T, p *simPair)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &simPair{t: t, net: faultnet.NewSim(1, faultnet.Faults{Delay: delay})}
 		t.Cleanup(func() { require.NoError(t, p.net.Close()) })
-		e, peer := p.listen("10.0.0.1:1000"), p.listen("10.0.0.2:1000")
-		acceptAll(peer)
+		e := p.listen("10.0.0.1:1000")
+		p.peer = p.listen("10.0.0.2:1000")
+		acceptAll(p.peer)
 		var err error
-		p.s, err = dialChat(t.Context(), e, peer.Addr())
+		p.s, err = dialChat(t.Context(), e, p.peer.Addr())
 		require.NoError(t, err)
 		p.l = onlyLink(e)
 		time.Sleep(time.Second) // until nothing is in flight
@@ -66,6 +68,21 @@ func TestShutdownWaitsForOpeners(t *testing.T) {
 		require.Equal(t, session.StateOpen, p.s.State(), "not before it knows all")
 		p.l.openers.Done()
 		require.NoError(t, <-ended)
+	})
+}
+
+// The idle timer runs on no link that has a session, on either side, nor on one
+// that has ended; and one that runs out just then changes nothing.
+func TestIdleTimerOfALinkInUse(t *testing.T) {
+	simulate(t, 0, func(t *testing.T, p *simPair) {
+		for _, l := range []*link{p.l, onlyLink(p.peer)} {
+			require.False(t, l.idle.Stop())
+			l.closeIdle()
+			require.True(t, l.usable())
+		}
+		p.l.close(closed(session.CodeNormal, "over"))
+		<-p.l.done
+		require.False(t, p.l.idle.Stop())
 	})
 }
 
