@@ -74,16 +74,23 @@ func TestShutdownWaitsForOpeners(t *testing.T) {
 // The idle timer runs on no link that has a session, on either side, nor on one
 // that has ended; and one that runs out just then changes nothing.
 func TestIdleTimerOfALinkInUse(t *testing.T) {
-	simulate(t, 0, func(t *testing.T, p *simPair) {
-		for _, l := range []*link{p.l, onlyLink(p.peer)} {
-			require.False(t, l.idle.Stop())
-			l.closeIdle()
-			require.True(t, l.usable())
-		}
-		p.l.close(closed(session.CodeNormal, "over"))
-		<-p.l.done
-		require.False(t, p.l.idle.Stop())
-	})
+	for _, idle := range []bool{false, true} { // when it ends
+		simulate(t, 0, func(t *testing.T, p *simPair) {
+			for _, l := range []*link{p.l, onlyLink(p.peer)} {
+				require.False(t, l.idle.Stop())
+				l.closeIdle()
+				require.True(t, l.usable())
+			}
+			if idle {
+				require.NoError(t, p.s.Close(t.Context()))
+				time.Sleep(time.Second)
+				require.True(t, p.l.idle.Reset(linkIdleTimeout), "it runs")
+			}
+			p.l.close(closed(session.CodeNormal, "over"))
+			<-p.l.done
+			require.False(t, p.l.idle.Stop())
+		})
+	}
 }
 
 // An endpoint that is closed has nothing left that runs.
