@@ -22,11 +22,12 @@ type simPair struct {
 	peer *Endpoint // that was dialed
 	l    *link     // of the one that dialed
 	s    *Session
+	pass func(time.Duration) // lets the bubble's time go by
 }
 
 func simulate(t *testing.T, delay time.Duration, f func(t *testing.T, p *simPair)) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &simPair{t: t, net: faultnet.NewSim(1, faultnet.Faults{Delay: delay})}
+		p := &simPair{t: t, net: faultnet.NewSim(1, faultnet.Faults{Delay: delay}), pass: time.Sleep}
 		t.Cleanup(func() { require.NoError(t, p.net.Close()) })
 		e := p.listen("10.0.0.1:1000")
 		p.peer = p.listen("10.0.0.2:1000")
@@ -35,7 +36,7 @@ func simulate(t *testing.T, delay time.Duration, f func(t *testing.T, p *simPair
 		p.s, err = dialChat(t.Context(), e, p.peer.Addr())
 		require.NoError(t, err)
 		p.l = onlyLink(e)
-		time.Sleep(time.Second) // until nothing is in flight
+		p.pass(time.Second) // until nothing is in flight
 		f(t, p)
 	})
 }
@@ -83,7 +84,7 @@ func TestIdleTimerOfALinkInUse(t *testing.T) {
 			}
 			if idle {
 				require.NoError(t, p.s.Close(t.Context()))
-				time.Sleep(time.Second)
+				p.pass(time.Second)
 				require.True(t, p.l.idle.Reset(linkIdleTimeout), "it runs")
 			}
 			p.l.close(closed(session.CodeNormal, "over"))
@@ -105,7 +106,7 @@ func TestShutdownWaitsForAllThatRuns(t *testing.T) {
 				running.Add(1)
 				ended := make(chan error, 1)
 				go func() { ended <- p.l.ep.Close(t.Context()) }()
-				time.Sleep(time.Minute)
+				p.pass(time.Minute)
 				require.Error(t, p.s.Err())
 				require.Empty(t, ended, "not yet")
 				running.Done()
@@ -152,7 +153,7 @@ func TestAskedLinkHasTimeToAnswer(t *testing.T) {
 			limit := max(time.Second, 3*p.l.pto())
 			require.Equal(t, delay > 0, limit > time.Second)
 			p.l.ask()
-			time.Sleep(limit)
+			p.pass(limit)
 			require.NoError(t, p.s.Err(), "it has answered")
 
 			p.cut()
@@ -196,7 +197,7 @@ func TestAskedLinkWithTooManyPings(t *testing.T) {
 		}
 		p.l.pings.mu.Unlock()
 		p.l.ask()
-		time.Sleep(10 * time.Second)
+		p.pass(10 * time.Second)
 		require.NoError(t, p.s.Err())
 	})
 }
