@@ -14,6 +14,7 @@ import (
 
 	"github.com/oneportnet/quicpeer/certs"
 	"github.com/oneportnet/quicpeer/quicpeer"
+	"github.com/oneportnet/quicpeer/quicpeer/faultnet"
 	"github.com/oneportnet/quicpeer/session"
 )
 
@@ -292,6 +293,42 @@ func TestRule13DialersAddressChanges(t *testing.T) {
 		require.NoError(t, r2.Err())
 		b.wantLinks("the same", 1)
 	})
+}
+
+// What fits is found on the path, and again on a new one. The simulated network
+// has no discovery of sizes, so this test has real sockets.
+func TestRule13SizeIsFoundAnew(t *testing.T) {
+	ctx := within(t, 30*time.Second)
+	a := startPeer(t, "127.0.0.1:0", &quicpeer.Config{Trust: certs.Anyone()})
+	b := startPeer(t, "127.0.0.1:0", &quicpeer.Config{Trust: certs.Anyone(), Protocols: []string{simProto}})
+	relay, err := faultnet.Start(ctx, b.Addr().String(), nil)
+	require.NoError(t, err)
+	defer relay.Close()
+	accepted := make(chan *quicpeer.Session, 1)
+	go func() {
+		if in, err := b.Accept(ctx); err == nil {
+			s, _ := in.Accept(nil)
+			accepted <- s
+		}
+	}()
+	s, err := a.Dial(ctx, relay.Addr().String(), &quicpeer.DialOptions{Protocol: simProto})
+	require.NoError(t, err)
+	r := <-accepted
+	// Messages as large as fits, both ways, which may get lost: discovery needs packets.
+	talk := func() {
+		for _, from := range []*quicpeer.Session{s, r} {
+			require.NoError(t, from.Send(ctx, make([]byte, from.DatagramSize())))
+		}
+		_, err := s.Ping(ctx)
+		require.NoError(t, err)
+	}
+	const less = 1300 // than loopback takes, and more than QUIC begins with
+	require.Less(t, r.DatagramSize(), less)
+	until(ctx, t, "the size is found", func() bool { talk(); return r.DatagramSize() > less })
+	before := r.RemoteAddr().String()
+	require.NoError(t, relay.RebindClient(0))
+	until(ctx, t, "the peer has moved", func() bool { talk(); return r.RemoteAddr().String() != before })
+	until(ctx, t, "the size is found again", func() bool { talk(); return r.DatagramSize() > less })
 }
 
 // The listener's address changes: QUIC's dialer cannot follow. Heartbeats end

@@ -342,18 +342,6 @@ func (s *stepper) closeRead(`},
 			return nil
 		}
 `},
-	{17, "a peer that has a link is not judged again", "quicpeer/endpoint.go",
-		`func (c currentTrust) Verify(p certs.Peer) error {
-`,
-		`func (c currentTrust) Verify(p certs.Peer) error {
-	c.e.mu.Lock()
-	defer c.e.mu.Unlock()
-	for l := range c.e.links {
-		if l.peer.ID == p.ID {
-			return nil
-		}
-	}
-`},
 	{17, "there are tickets", "certs/tls.go",
 		`SessionTicketsDisabled: true`,
 		`SessionTicketsDisabled: false`},
