@@ -79,6 +79,9 @@ var rulings = []ruling{
 	{1, "messages of a session that is over are early again", "datagram/handle.go",
 		`case r.ours(id) && id < r.ownEnd, !r.ours(id) && id < r.peerEnd:`,
 		`case r.ours(id) && id < r.ownEnd:`},
+	{1, "a lower stream that is there counts as over once a higher one is", "session/runner.go",
+		`	s.link.Mux().Announce(id)
+`, ``},
 	{1, "what is whole of a malformed bundle is delivered", "datagram/handle.go",
 		`if err = checkBundle(body); err == nil {`,
 		`if err = checkBundle(body); err == nil || len(body) > 0 {`},
