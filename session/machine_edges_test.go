@@ -64,6 +64,7 @@ func TestToldTwiceIsWrittenOnce(t *testing.T) {
 func TestViolationIsTheEnd(t *testing.T) {
 	accepted := []input{{kind: inStart, frame: Open{}}, {kind: inFrame, frame: Accept{}}}
 	theyClose := append(slices.Clone(accepted), input{kind: inFrame, frame: Close{}})
+	acked := append(slices.Clone(theyClose), input{kind: inSettled})
 	crossed := append(slices.Clone(accepted),
 		input{kind: inClose, frame: Close{}, until: epoch.Add(closeTimeout)}, input{kind: inFlushed},
 		input{kind: inFrame, frame: Close{}}, input{kind: inSettled})
@@ -75,6 +76,7 @@ func TestViolationIsTheEnd(t *testing.T) {
 		"signals that were not sent": {accepted, Close{SignalsReceived: 1}},
 		"CLOSE_ACK without a CLOSE":  {accepted, CloseAck{}},
 		"DONE out of place":          {accepted, Done{}},
+		"DONE of what was not":       {acked, Done{Received: 1}},
 		"DONE where closes cross":    {crossed, Done{}},
 		"REPORT of what was not":     {accepted, Report{Received: 1}},
 		"a second ACCEPT":            {accepted, Accept{}},
@@ -88,6 +90,7 @@ func TestViolationIsTheEnd(t *testing.T) {
 		require.NotEmpty(t, out, name)
 		require.Equal(t, outFinished, out[len(out)-1].kind, name)
 		require.True(t, m.finished, name)
+		require.False(t, m.totals, "%s: nobody knows them", name)
 	}
 }
 
