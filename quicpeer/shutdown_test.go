@@ -282,7 +282,7 @@ func TestShutdownClosesAllAtOnce(t *testing.T) {
 	}
 	_, err := dialChat(ctx, e, peer.Addr())
 	require.NoError(t, err)
-	r, err := e.Shutdown(within(t, 500*time.Millisecond), ShutdownOptions{})
+	r, err := e.Shutdown(within(t, 2*time.Second), ShutdownOptions{})
 	require.NoError(t, err)
 	require.Len(t, r.Sessions, 301)
 	for _, o := range r.Sessions {
