@@ -128,3 +128,22 @@ func TestSignalsAreAcknowledgedOnce(t *testing.T) {
 	require.Len(t, m.step(epoch, &ack, nil), 1)
 	require.Empty(t, m.step(epoch, &ack, nil))
 }
+
+// The peer's FIN is owed since ours was sent, whenever its DONE came.
+func TestFINIsOwedSinceOurs(t *testing.T) {
+	m := newMachine(true)
+	for _, in := range []input{
+		{kind: inStart, frame: Open{}}, {kind: inFrame, frame: Accept{}},
+		{kind: inFrame, frame: Close{}}, {kind: inSettled},
+	} {
+		m.step(epoch, &in, nil)
+	}
+	require.True(t, m.finSent)
+	m.step(epoch.Add(closeTimeout-1), &input{kind: inFrame, frame: Done{}}, nil)
+	require.Equal(t, StateClosed, m.state)
+	m.step(epoch.Add(closeTimeout-1), &input{kind: inTimer}, nil)
+	require.False(t, m.finished)
+	m.step(epoch.Add(closeTimeout), &input{kind: inTimer}, nil)
+	require.True(t, m.reset)
+	require.True(t, m.totals, "which DONE has told")
+}
