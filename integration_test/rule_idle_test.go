@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/quic-go/quic-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/oneportnet/quicpeer/certs"
@@ -106,41 +105,5 @@ func TestRule10TriedThreeTimes(t *testing.T) {
 		require.ErrorIs(t, err, quicpeer.ErrNotActedOn)
 		wantError(t, "and why", err, session.Error{Cause: session.CauseRejected, Code: session.CodeGoingAway, Remote: true})
 		a.wantLinks("one for each", 3)
-	})
-}
-
-// A stream that does not say what it is costs nobody but itself, and makes room
-// for others.
-func TestRule05StreamsOfNoType(t *testing.T) {
-	simulate(t, func(t *testing.T, n *network) {
-		b, p := rawPair(t, n, quicpeer.Config{})
-		p.openAccepted(b)
-		for range 3 { // the peer may have 8 at a time
-			var all []*quic.SendStream
-			for {
-				str, err := p.conn.OpenUniStream()
-				if err != nil {
-					break
-				}
-				_, err = str.Write([]byte{0x40}) // one byte of two
-				require.NoError(t, err)
-				all = append(all, str)
-			}
-			require.Len(t, all, 7, "all but the link stream")
-			n.pass(9900 * time.Millisecond)
-			for _, str := range all {
-				require.NoError(t, str.Context().Err(), "it has 10 s to say")
-			}
-			n.pass(time.Second)
-			for _, str := range all {
-				var stop *quic.StreamError
-				require.ErrorAs(t, context.Cause(str.Context()), &stop)
-				require.Equal(t, session.CodeUnsupported, session.Code(stop.ErrorCode))
-			}
-			n.arrive()
-		}
-		p.wantLive("no violation")
-		p.writeLink(session.Ping{Token: [8]byte{7}})
-		p.wantLinkFrame("one that has said it has all the time", session.TypePong)
 	})
 }

@@ -189,3 +189,40 @@ func TestShutdownEndsHandshakesAtOnce(t *testing.T) {
 		require.Zero(t, time.Since(began))
 	})
 }
+
+// GOAWAY names the first session of the peer's that is not acted on any more: on
+// a link that it dialed, and on one that was dialed to it.
+func TestGoAwayNamesTheFirstRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		sessions int
+		dialed   bool // by the one that ends
+		first    uint64
+	}{
+		"none yet":               {0, false, 0},
+		"after two":              {2, false, 4},
+		"none yet, dialed to it": {0, true, 1},
+		"after two, the same":    {2, true, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			simulate(t, func(t *testing.T, n *network) {
+				b := n.peer(t, "10.0.0.2:1000", quicpeer.Config{})
+				h := n.raw(t, "10.0.0.1:1000")
+				var p *rawPeer
+				if c.dialed {
+					h.listen(nil)
+					go func() { _, _ = b.dialContext(t.Context(), h.addr, quicpeer.DialOptions{}) }()
+					p = h.accept()
+				} else {
+					p = h.dial(b)
+				}
+				for range c.sessions {
+					p.openAccepted(b)
+				}
+				n.arrive()
+				go b.stop()
+				g, _ := p.wantLinkFrame("the peer is told", session.TypeGoAway).(session.GoAway)
+				require.Equal(t, c.first, g.FirstRefused)
+			})
+		})
+	}
+}
